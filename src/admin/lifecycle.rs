@@ -1,0 +1,86 @@
+//! Where the process stands: starting, ready, draining.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// How long readiness waits for the first poll (gateway.md section 3, GET /ready).
+const FIRST_POLL: Duration = Duration::from_secs(1);
+
+/// Set by whoever starts and stops the process, read by `/ready`, `/health` and the event feed.
+#[derive(Debug)]
+pub struct Lifecycle {
+    started: Instant,
+    ready: AtomicBool,
+    draining: watch::Sender<bool>,
+}
+
+/// What `/ready` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Starting,
+    Ready,
+    Draining,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lifecycle {
+    /// The process starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            ready: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
+        }
+    }
+
+    /// The listeners are open.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// The process is going to end, or (`false`) goes on after all. Event feeds end with it, so
+    /// that no dashboard holds up the drain.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.send_replace(draining);
+    }
+
+    /// Whether the listeners are open.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether the process is going to end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Since the start.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn watch_draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    pub(super) fn stage(&self, first_poll_done: bool) -> Stage {
+        if self.is_draining() {
+            Stage::Draining
+        } else if self.is_ready() && (first_poll_done || self.uptime() >= FIRST_POLL) {
+            Stage::Ready
+        } else {
+            Stage::Starting
+        }
+    }
+}

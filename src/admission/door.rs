@@ -1,0 +1,375 @@
+//! The first stack: what is decided on the request head, before a byte of the body is read.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, Method};
+use tower::layer::layer_fn;
+use tower::{Service, ServiceBuilder};
+
+use super::auth::{Authenticator, Identity};
+use super::refusal::Refusal;
+use crate::config::Settings;
+use crate::usage::Endpoint;
+use crate::wire::error::ErrorKind;
+
+/// A request head at the door.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The settings that this request keeps to its end.
+    pub settings: &'a Settings,
+    pub method: &'a Method,
+    /// Path alone, no query.
+    pub path: &'a str,
+    pub headers: &'a HeaderMap,
+    /// Bytes of the head as it came.
+    pub head_bytes: usize,
+    /// The client, behind trusted proxies.
+    pub client: IpAddr,
+    /// Unix milliseconds.
+    pub now: u64,
+}
+
+/// A request that may go on to its body.
+#[derive(Debug)]
+pub struct Admitted {
+    pub identity: Identity,
+    pub endpoint: Endpoint,
+    /// Held to the request's end.
+    pub place: Option<Place>,
+}
+
+/// What every layer here answers: at once, with an [`Admitted`] or a [`Refusal`].
+pub type Answer = std::future::Ready<Result<Admitted, Refusal>>;
+
+fn no(refusal: Refusal) -> Answer {
+    std::future::ready(Err(refusal))
+}
+
+/// The stack. Read it downwards: that is the way of a request.
+pub fn door(
+    auth: Arc<Authenticator>,
+    house: Arc<House>,
+) -> impl for<'a> Service<Arrival<'a>, Response = Admitted, Error = Refusal, Future = Answer>
++ Clone
++ Send
++ Sync
++ 'static {
+    ServiceBuilder::new()
+        // First, because it costs one comparison and guards all that reads headers below.
+        .layer(layer_fn(|inner| HeadLimit { inner }))
+        // Before auth: a full house must refuse at the least cost, and its place must cover auth.
+        .layer(layer_fn(move |inner| FullHouse {
+            house: Arc::clone(&house),
+            inner,
+        }))
+        // Before the route: without a key nobody learns which paths exist.
+        .layer(layer_fn(move |inner| KeyAuth {
+            auth: Arc::clone(&auth),
+            inner,
+        }))
+        // Last: what the head already says about a body that could not be taken.
+        .layer(layer_fn(|inner| BodyPromise { inner }))
+        .service(RouteOf)
+}
+
+/// Requests in flight, against `server.max_in_flight`.
+#[derive(Debug, Default)]
+pub struct House {
+    inside: AtomicUsize,
+}
+
+/// A place among the requests in flight; dropping it frees it.
+#[derive(Debug)]
+pub struct Place(Arc<House>);
+
+impl House {
+    /// Requests in flight now.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Ordering::Acquire)
+    }
+
+    fn enter(self: &Arc<Self>, limit: Option<usize>) -> Option<Place> {
+        let before = self.inside.fetch_add(1, Ordering::AcqRel);
+        let place = Place(Arc::clone(self));
+        limit.is_none_or(|limit| before < limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[derive(Clone)]
+struct HeadLimit<S> {
+    inner: S,
+}
+
+impl<'a, S> Service<Arrival<'a>> for HeadLimit<S>
+where
+    S: Service<Arrival<'a>, Response = Admitted, Error = Refusal, Future = Answer>,
+{
+    type Response = Admitted;
+    type Error = Refusal;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, arrival: Arrival<'a>) -> Answer {
+        let limit = arrival.settings.server.max_header_bytes;
+        if arrival.head_bytes > limit {
+            let mut refusal = Refusal::new(
+                431,
+                ErrorKind::InvalidRequest,
+                format!(
+                    "the request header has {} bytes; at most {limit} are taken (server.max_header_bytes)",
+                    arrival.head_bytes
+                ),
+            );
+            refusal.limit = Some("header_bytes");
+            return no(refusal);
+        }
+        self.inner.call(arrival)
+    }
+}
+
+#[derive(Clone)]
+struct FullHouse<S> {
+    house: Arc<House>,
+    inner: S,
+}
+
+impl<'a, S> Service<Arrival<'a>> for FullHouse<S>
+where
+    S: Service<Arrival<'a>, Response = Admitted, Error = Refusal, Future = Answer>,
+{
+    type Response = Admitted;
+    type Error = Refusal;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, arrival: Arrival<'a>) -> Answer {
+        let Some(place) = self.house.enter(arrival.settings.server.max_in_flight) else {
+            return no(Refusal::full_house(
+                "in_flight",
+                "the gateway is full; try again in a second",
+            ));
+        };
+        let admitted = self.inner.call(arrival).into_inner();
+        std::future::ready(admitted.map(|mut admitted| {
+            admitted.place = Some(place);
+            admitted
+        }))
+    }
+}
+
+#[derive(Clone)]
+struct KeyAuth<S> {
+    auth: Arc<Authenticator>,
+    inner: S,
+}
+
+impl<'a, S> Service<Arrival<'a>> for KeyAuth<S>
+where
+    S: Service<(Arrival<'a>, Identity), Response = Admitted, Error = Refusal, Future = Answer>,
+{
+    type Response = Admitted;
+    type Error = Refusal;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, arrival: Arrival<'a>) -> Answer {
+        match self
+            .auth
+            .check(arrival.headers, arrival.client, arrival.now)
+        {
+            Ok(identity) => self.inner.call((arrival, identity)),
+            Err(refusal) => no(refusal),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct BodyPromise<S> {
+    inner: S,
+}
+
+impl<'a, S> Service<(Arrival<'a>, Identity)> for BodyPromise<S>
+where
+    S: Service<(Arrival<'a>, Identity), Response = Admitted, Error = Refusal, Future = Answer>,
+{
+    type Response = Admitted;
+    type Error = Refusal;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, (arrival, identity): (Arrival<'a>, Identity)) -> Answer {
+        // The route first: a wrong path is a better answer than a wrong body.
+        let admitted = self.inner.call((arrival, identity)).into_inner();
+        std::future::ready(admitted.and_then(|admitted| {
+            if let Some(coding) = arrival.headers.get(CONTENT_ENCODING)
+                && !coding
+                    .as_bytes()
+                    .trim_ascii()
+                    .eq_ignore_ascii_case(b"identity")
+                && !coding.is_empty()
+            {
+                return Err(Refusal::new(
+                    415,
+                    ErrorKind::InvalidRequest,
+                    "a request body with a content-encoding is not taken; send plain JSON",
+                ));
+            }
+            let length = arrival
+                .headers
+                .get(CONTENT_LENGTH)
+                .and_then(|v| v.to_str().ok())
+                .and_then(|v| v.trim().parse::<u64>().ok());
+            let limit = arrival.settings.server.max_body_bytes;
+            if length.is_some_and(|length| usize::try_from(length).is_ok_and(|l| l > limit)) {
+                return Err(too_large(limit));
+            }
+            Ok(admitted)
+        }))
+    }
+}
+
+/// 413, with the limit and its setting.
+pub fn too_large(limit: usize) -> Refusal {
+    let mut refusal = Refusal::new(
+        413,
+        ErrorKind::TooLarge,
+        format!("the request body is over {limit} bytes (server.max_body_bytes)"),
+    );
+    refusal.limit = Some("body_bytes");
+    refusal
+}
+
+/// Which LLM route a path is; the innermost service of the stack.
+#[derive(Clone)]
+struct RouteOf;
+
+impl<'a> Service<(Arrival<'a>, Identity)> for RouteOf {
+    type Response = Admitted;
+    type Error = Refusal;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (arrival, identity): (Arrival<'a>, Identity)) -> Answer {
+        std::future::ready(
+            endpoint_of(arrival.method, arrival.path).map(|endpoint| Admitted {
+                identity,
+                endpoint,
+                place: None,
+            }),
+        )
+    }
+}
+
+fn endpoint_of(method: &Method, path: &str) -> Result<Endpoint, Refusal> {
+    match path {
+        "/v1/messages" | "/messages" => {
+            if method == Method::POST {
+                return Ok(Endpoint::Messages);
+            }
+            let mut refusal =
+                Refusal::new(405, ErrorKind::InvalidRequest, format!("{path} takes POST"));
+            refusal.allow = Some("POST");
+            Err(refusal)
+        }
+        "/v1/chat/completions"
+        | "/chat/completions"
+        | "/v1/responses"
+        | "/responses"
+        | "/v1/messages/count_tokens"
+        | "/messages/count_tokens" => Err(Refusal::new(
+            404,
+            ErrorKind::NotFound,
+            format!(
+                "{path} is not available in this version of the gateway; use POST /v1/messages"
+            ),
+        )),
+        _ => Err(unknown_path(path)),
+    }
+}
+
+/// 404 that helps whoever set a wrong base URL.
+fn unknown_path(path: &str) -> Refusal {
+    let hint = if path.contains("/v1/v1/") || path.ends_with("/v1/v1") {
+        "; the base URL already ends in /v1 and the client adds another: use it without /v1"
+    } else if path.len() > 1 && path.ends_with('/') {
+        "; drop the slash at the end of the base URL or path"
+    } else {
+        ""
+    };
+    let shown: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
+    Refusal::new(
+        404,
+        ErrorKind::NotFound,
+        format!("{shown} is not a route of this gateway{hint}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_house_frees_every_place() {
+        let house = Arc::new(House::default());
+        let first = house.enter(Some(1)).unwrap();
+        assert!(house.enter(Some(1)).is_none());
+        assert_eq!(house.inside(), 1);
+        drop(first);
+        assert!(house.enter(Some(1)).is_some());
+        assert_eq!(house.inside(), 0);
+    }
+
+    #[test]
+    fn routes_match_on_the_exact_path() {
+        assert_eq!(
+            endpoint_of(&Method::POST, "/v1/messages").unwrap(),
+            Endpoint::Messages
+        );
+        assert_eq!(
+            endpoint_of(&Method::POST, "/messages").unwrap(),
+            Endpoint::Messages
+        );
+        let get = endpoint_of(&Method::GET, "/v1/messages").unwrap_err();
+        assert_eq!((get.error.status, get.allow), (405, Some("POST")));
+        for path in [
+            "/V1/messages",
+            "//v1/messages",
+            "/v1/messages/",
+            "/v1/%6dessages",
+            "/api/config",
+        ] {
+            assert_eq!(
+                endpoint_of(&Method::POST, path).unwrap_err().error.status,
+                404,
+                "{path}"
+            );
+        }
+        let doubled = endpoint_of(&Method::POST, "/v1/v1/messages").unwrap_err();
+        assert!(doubled.error.message.contains("without /v1"));
+    }
+}

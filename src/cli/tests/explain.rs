@@ -1,0 +1,43 @@
+use serde_json::json;
+
+use crate::cli::explain::render;
+
+#[test]
+fn a_line_for_each_tier_with_its_reason() {
+    let answer = json!({
+        "requested": "claude-3-5-sonnet-20241022", "resolved": "claude-sonnet-4-6", "via": "alias",
+        "tiers": [
+            {"model": "claude-sonnet-4-6", "upstream": "default", "usable": false,
+             "why": "quota: 1% left, below 5% and not at 10% again", "remaining_fraction": 0.01, "until": null},
+            {"model": "gemini-3-flash", "upstream": "default", "usable": true,
+             "why": "usable: 80% left", "remaining_fraction": 0.8, "until": null},
+        ],
+    });
+    assert_eq!(
+        render(&answer).unwrap(),
+        "claude-3-5-sonnet-20241022 is an alias of claude-sonnet-4-6\n\
+         \n\
+         TIER  MODEL              UPSTREAM  USABLE  WHY\n\
+         1     claude-sonnet-4-6  default   no      quota: 1% left, below 5% and not at 10% again\n\
+         2     gemini-3-flash     default   yes     usable: 80% left\n"
+    );
+}
+
+#[test]
+fn a_refused_key_and_a_long_context_are_said() {
+    let answer = json!({"requested": "m[1m]", "resolved": "m", "via": "default", "allowed": false, "tiers": []});
+    assert_eq!(
+        render(&answer).unwrap(),
+        "m[1m] has no chain of its own\nit is read as m\na request with this key is refused\n\n\
+         TIER  MODEL  UPSTREAM  USABLE  WHY\n"
+    );
+}
+
+#[test]
+fn an_answer_of_another_kind_is_an_error() {
+    let error = render(&json!({"requested": "m"})).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the answer has no resolved; is the gateway of another version?"
+    );
+}

@@ -1,0 +1,253 @@
+//! The answers that Luna writes itself, and the headers that every answer carries.
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING, VARY,
+};
+use http::{HeaderMap, Method};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+
+use crate::routing::Reason;
+use crate::wire::error::{ClientError, ClientFormat, render_json};
+
+/// Headers of an upstream's answer that reach the client besides the framing; contracts/gateway.md section 5.
+const DOWN: &[&str] = &[
+    "content-type",
+    "cache-control",
+    "retry-after",
+    "x-should-retry",
+    "openai-processing-ms",
+];
+const DOWN_PREFIXES: &[&str] = &["anthropic-ratelimit-", "x-ratelimit-"];
+
+/// `Access-Control-Expose-Headers` of answers to an allowed origin.
+const EXPOSED: &str = "request-id, x-request-id, retry-after, x-luna-requested-model, x-luna-served-model, \
+x-luna-upstream, x-luna-tier, x-luna-fallback, x-luna-warnings, x-luna-estimate";
+
+/// What every answer of one request carries.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Envelope {
+    pub(super) request_id: String,
+    pub(super) format: Option<ClientFormat>,
+    /// The model as the client named it, once that is known.
+    pub(super) requested_model: Option<String>,
+    /// The request's Origin, when it is one that may read answers.
+    pub(super) origin: Option<HeaderValue>,
+}
+
+/// The tier that answers.
+pub(super) struct Served<'a> {
+    pub(super) model: &'a str,
+    pub(super) upstream: &'a str,
+    /// 1 = first.
+    pub(super) tier: usize,
+    pub(super) passed_over: &'a [Reason],
+}
+
+impl Envelope {
+    fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
+        header.insert_header("x-request-id", self.request_id.as_str())?;
+        if self.format == Some(ClientFormat::Anthropic) {
+            header.insert_header("request-id", self.request_id.as_str())?;
+        }
+        if let Some(model) = self.requested_model.as_deref().and_then(header_safe) {
+            header.insert_header("x-luna-requested-model", model)?;
+        }
+        if let Some(origin) = &self.origin {
+            header.insert_header("access-control-allow-origin", origin.clone())?;
+            header.insert_header("access-control-expose-headers", EXPOSED)?;
+            header.append_header(VARY, "origin")?;
+        }
+        Ok(())
+    }
+
+    /// The head of an error answer and its body.
+    pub(super) fn error(
+        &self,
+        error: &ClientError,
+        allow: Option<&'static str>,
+    ) -> Result<(Box<ResponseHeader>, Bytes)> {
+        let format = self.format.unwrap_or(ClientFormat::Anthropic);
+        let body = Bytes::from(render_json(format, error, &self.request_id));
+        let mut header = ResponseHeader::build(error.status_for(format), Some(12))?;
+        header.insert_header(CONTENT_TYPE, "application/json")?;
+        header.insert_header(CONTENT_LENGTH, body.len())?;
+        if let Some(wait) = error.retry_after_s {
+            header.insert_header(RETRY_AFTER, wait.max(1))?;
+        }
+        if error.should_not_retry() {
+            header.insert_header("x-should-retry", "false")?;
+        }
+        if let Some(allow) = allow {
+            header.insert_header(ALLOW, allow)?;
+        }
+        self.stamp(&mut header)?;
+        Ok((Box::new(header), body))
+    }
+
+    /// The head that the client gets of an upstream's answer.
+    pub(super) fn of_upstream(
+        &self,
+        upstream: &ResponseHeader,
+        served: &Served<'_>,
+        stream: bool,
+    ) -> Result<ResponseHeader> {
+        let mut header = ResponseHeader::build(upstream.status, Some(16))?;
+        for (name, value) in &upstream.headers {
+            let passes = DOWN.contains(&name.as_str())
+                || DOWN_PREFIXES.iter().any(|p| name.as_str().starts_with(p));
+            if passes {
+                header.append_header(name.clone(), value.clone())?;
+            }
+        }
+        if stream {
+            header.insert_header(CACHE_CONTROL, "no-cache")?;
+            header.insert_header("x-accel-buffering", "no")?;
+            header.insert_header(TRANSFER_ENCODING, "chunked")?;
+        } else if let Some(length) = upstream.headers.get(CONTENT_LENGTH) {
+            header.insert_header(CONTENT_LENGTH, length.clone())?;
+        } else {
+            header.insert_header(TRANSFER_ENCODING, "chunked")?;
+        }
+        if let Some(model) = header_safe(served.model) {
+            header.insert_header("x-luna-served-model", model)?;
+        }
+        header.insert_header("x-luna-upstream", served.upstream)?;
+        header.insert_header("x-luna-tier", served.tier)?;
+        if !served.passed_over.is_empty() {
+            let reasons: Vec<&str> = served.passed_over.iter().map(|r| r.as_str()).collect();
+            header.insert_header("x-luna-fallback", reasons.join(","))?;
+        }
+        self.stamp(&mut header)?;
+        Ok(header)
+    }
+
+    /// The head of an answer of the local routes.
+    pub(super) fn local(&self, status: u16, headers: &HeaderMap) -> Result<Box<ResponseHeader>> {
+        let mut header = ResponseHeader::build(status, Some(headers.len() + 6))?;
+        for (name, value) in headers {
+            header.append_header(name.clone(), value.clone())?;
+        }
+        self.stamp(&mut header)?;
+        Ok(Box::new(header))
+    }
+}
+
+/// A model name as a header value; a name that cannot be one is left out
+/// rather than mangled. hyper and pingora refuse control characters anyway.
+fn header_safe(name: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(name)
+        .ok()
+        .filter(|_| name.len() <= 256)
+}
+
+/// Writes a whole answer, without its body for HEAD.
+pub(super) async fn write(
+    session: &mut ServerSession,
+    header: Box<ResponseHeader>,
+    body: Bytes,
+) -> Result<()> {
+    let head_only = session.req_header().method == Method::HEAD;
+    session.write_response_header(header).await?;
+    if head_only || body.is_empty() {
+        return session.finish_body().await;
+    }
+    session.write_response_body(body, true).await
+}
+
+/// The answer to a preflight of an allowed origin.
+pub(super) fn preflight(
+    origin: &HeaderValue,
+    asked: Option<&HeaderValue>,
+) -> Result<Box<ResponseHeader>> {
+    let mut header = ResponseHeader::build(204, Some(8))?;
+    header.insert_header("access-control-allow-origin", origin.clone())?;
+    header.insert_header("access-control-allow-methods", "GET, HEAD, POST, OPTIONS")?;
+    if let Some(asked) = asked {
+        header.insert_header("access-control-allow-headers", asked.clone())?;
+    }
+    header.insert_header("access-control-max-age", "600")?;
+    header.insert_header(VARY, "origin")?;
+    Ok(Box::new(header))
+}
+
+/// The request's Origin, when the settings allow it.
+pub(super) fn allowed_origin(headers: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
+    let origin = headers.get(HeaderName::from_static("origin"))?;
+    if allowed.iter().any(|a| a == "*") {
+        return Some(HeaderValue::from_static("*"));
+    }
+    let text = origin.to_str().ok()?;
+    allowed
+        .iter()
+        .any(|a| a.eq_ignore_ascii_case(text))
+        .then(|| origin.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_headers_come_down() {
+        let mut upstream = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("content-length", "2"),
+            ("access-control-allow-origin", "*"),
+            ("set-cookie", "a=b"),
+            ("keep-alive", "timeout=5"),
+            ("anthropic-ratelimit-requests-remaining", "3"),
+            ("x-luna-served-model", "a lie"),
+        ] {
+            upstream.append_header(name, value).unwrap();
+        }
+        let envelope = Envelope {
+            request_id: "req_1".into(),
+            format: Some(ClientFormat::Anthropic),
+            requested_model: Some("gpt\r\nevil: 1".into()),
+            origin: None,
+        };
+        let served = Served {
+            model: "m",
+            upstream: "default",
+            tier: 2,
+            passed_over: &[Reason::Quota],
+        };
+        let down = envelope.of_upstream(&upstream, &served, false).unwrap();
+        let mut names: Vec<&str> = down.headers.keys().map(|k| k.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "anthropic-ratelimit-requests-remaining",
+                "content-length",
+                "content-type",
+                "request-id",
+                "x-luna-fallback",
+                "x-luna-served-model",
+                "x-luna-tier",
+                "x-luna-upstream",
+                "x-request-id",
+            ]
+        );
+        assert_eq!(down.headers["x-luna-served-model"], "m");
+        assert_eq!(down.headers["x-luna-fallback"], "quota");
+    }
+
+    #[test]
+    fn an_origin_must_be_listed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("origin", HeaderValue::from_static("https://a.example"));
+        assert!(allowed_origin(&headers, &[]).is_none());
+        assert!(allowed_origin(&headers, &["https://b.example".into()]).is_none());
+        assert_eq!(
+            allowed_origin(&headers, &["https://A.example".into()]).unwrap(),
+            "https://a.example"
+        );
+        assert_eq!(allowed_origin(&headers, &["*".into()]).unwrap(), "*");
+    }
+}

@@ -1,0 +1,414 @@
+//! A request arrives: local routes are answered, LLM requests admitted, read and planned.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, ORIGIN};
+use http::{HeaderMap, Method};
+use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use tower::Service;
+
+use super::answer::{self, allowed_origin};
+use super::body::{Collected, NoBody, TierBody, collect, drain};
+use super::buffered::BufferedSession;
+use super::context::{Account, Ctx, Flight};
+use super::control::Control;
+use super::{Gateway, client, local, request_id};
+use crate::admission::Refusal;
+use crate::admission::door::{Admitted, Arrival, door};
+use crate::admission::plan::{Ask, Plan, plan};
+use crate::routing::Trail;
+
+/// An unread body up to this many bytes is read to its end after a refusal, so that the connection lives on.
+const KEEP_AFTER_REFUSAL: u64 = 8 << 20;
+
+impl Gateway {
+    /// True when the request has been answered.
+    pub(super) async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        self.prepare(session, ctx);
+        let head = session.req_header();
+        let method = head.method.clone();
+        let path = head.uri.path().to_owned();
+        if path == "/" && (method == Method::GET || method == Method::HEAD) {
+            ctx.route = "root";
+            return self.answer_empty(session, ctx, 200).await;
+        }
+        if local::is_local(&path) {
+            ctx.route = local::template(&path);
+            return local::serve(self, session, ctx, &method, &path).await;
+        }
+        ctx.envelope.origin = allowed_origin(&head.headers, &ctx.settings.server.cors_origins);
+        if method == Method::OPTIONS
+            && let Some(origin) = ctx.envelope.origin.clone()
+            && head.headers.contains_key(ORIGIN)
+        {
+            ctx.route = "preflight";
+            let asked = head.headers.get("access-control-request-headers").cloned();
+            let header = answer::preflight(&origin, asked.as_ref())?;
+            ctx.status = 204;
+            answer::write(&mut session.downstream_session, header, Bytes::new()).await?;
+            return Ok(true);
+        }
+        self.arrive_llm(session, ctx, &method, &path).await
+    }
+
+    /// What holds for every request: its id, its client, and what is no longer
+    /// possible once the session is wrapped.
+    fn prepare(&self, session: &mut Session, ctx: &mut Ctx) {
+        let server = &ctx.settings.server;
+        let socket: &mut ServerSession = &mut session.downstream_session;
+        let keepalive = socket.get_keepalive().is_some() && !self.draining();
+        socket.set_keepalive(keepalive.then(|| server.client_idle.as_secs().max(1)));
+        socket.set_pipelining_enabled(true);
+        socket.set_write_timeout(Some(server.client_write_timeout));
+        socket.set_read_timeout(Some(server.client_body_timeout));
+        socket.set_total_drain_timeout(Some(server.client_body_timeout));
+        let peer = socket
+            .client_addr()
+            .and_then(|a| a.as_inet())
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
+        let head = socket.req_header();
+        ctx.client = client::address(peer, &head.headers, &server.trusted_proxies);
+        ctx.envelope.request_id = request_id::new();
+        ctx.envelope.format = Some(client::format_of(head.uri.path(), &head.headers));
+        ctx.client_request_id = head
+            .headers
+            .get("x-request-id")
+            .and_then(|v| v.to_str().ok())
+            .map(|v| v.chars().take(128).collect());
+    }
+
+    async fn arrive_llm(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        method: &Method,
+        path: &str,
+    ) -> Result<bool> {
+        let head = session.req_header();
+        let arrival = Arrival {
+            settings: &ctx.settings,
+            method,
+            path,
+            headers: &head.headers,
+            head_bytes: head_bytes(path, &head.headers),
+            client: ctx.client,
+            now: self.now(),
+        };
+        let admitted = door(Arc::clone(&self.auth), Arc::clone(&self.house))
+            .call(arrival)
+            .await;
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                ctx.route = "refused";
+                return self.refuse(session, ctx, refusal).await;
+            }
+        };
+        ctx.route = admitted.endpoint.as_str();
+        self.open_account(ctx, admitted);
+        let mut held = self.body_memory.hold();
+        if expects_continue(session) {
+            say_continue(session).await?;
+        }
+        let settings = Arc::clone(&ctx.settings);
+        let collected = collect(&mut session.downstream_session, &settings, &mut held).await;
+        let Collected {
+            chunks,
+            bytes,
+            head,
+        } = match collected {
+            Ok(collected) => collected,
+            Err(NoBody::Refused(refusal)) => return self.refuse(session, ctx, refusal).await,
+            Err(NoBody::Gone) => {
+                if let Some(account) = ctx.account.as_deref_mut() {
+                    account.aborted = true;
+                    account.status = 499;
+                }
+                return Error::e_explain(
+                    ErrorType::ConnectionClosed,
+                    "the client left while it sent its body",
+                )
+                .map_err(|e: Box<Error>| e.into_down());
+            }
+        };
+        log::trace!("{}: {bytes} body bytes read", ctx.envelope.request_id);
+        match self.planned(ctx, head).await {
+            Ok(plan) => self.take_off(session, ctx, plan, chunks, held).await,
+            Err(refusal) => self.refuse(session, ctx, refusal).await,
+        }
+    }
+
+    fn open_account(&self, ctx: &mut Ctx, admitted: Admitted) {
+        self.metrics.in_flight.inc();
+        ctx.account = Some(Box::new(Account {
+            gateway: self.clone(),
+            identity: admitted.identity,
+            endpoint: admitted.endpoint,
+            request_id: ctx.envelope.request_id.clone(),
+            arrived: ctx.arrived,
+            stream: false,
+            requested_model: None,
+            served_model: None,
+            upstream: Arc::from(""),
+            tier: 0,
+            status: 500,
+            stream_error: false,
+            aborted: false,
+            reasons: Vec::new(),
+            tokens: Default::default(),
+            estimated: false,
+            first_event: None,
+            _place: admitted.place,
+        }));
+    }
+
+    async fn planned(
+        &self,
+        ctx: &mut Ctx,
+        head: crate::wire::scan::Head,
+    ) -> std::result::Result<Plan, Refusal> {
+        let Some(account) = ctx.account.as_deref_mut() else {
+            return Err(Refusal::new(
+                500,
+                crate::wire::error::ErrorKind::Api,
+                "the gateway lost track of this request",
+            ));
+        };
+        account.stream = head.stream;
+        if let Some(model) = &head.model {
+            account.requested_model = Some(Arc::from(model.name.as_str()));
+            ctx.envelope.requested_model = Some(model.name.clone());
+        }
+        let plan = plan()
+            .call(Ask {
+                settings: &ctx.settings,
+                identity: &account.identity,
+                endpoint: account.endpoint,
+                head,
+            })
+            .await?;
+        if let Some(first) = plan.route.tiers.first() {
+            account.served_model = Some(Arc::clone(&first.model));
+            account.upstream = Arc::clone(&first.upstream);
+        }
+        Ok(plan)
+    }
+
+    /// Chooses the first tier and wraps the session; a chain without a tier is refused here, cheaply.
+    async fn take_off(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        plan: Plan,
+        chunks: Vec<Bytes>,
+        held: super::body::Held,
+    ) -> Result<bool> {
+        let head = session.req_header();
+        let first_only = head
+            .headers
+            .get("x-luna-fallback")
+            .is_some_and(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"off"));
+        let first_model = plan
+            .route
+            .tiers
+            .first()
+            .map_or_else(String::new, |tier| tier.model.to_string());
+        let control = Arc::new(Control::new(ctx.settings.server.request));
+        if plan.stream {
+            control.set_keepalive(ctx.settings.streams.keepalive);
+        }
+        let mut flight = Box::new(Flight {
+            control: Arc::clone(&control),
+            trail: if first_only {
+                Trail::first_only()
+            } else {
+                Trail::new()
+            },
+            route: plan.route,
+            body: TierBody::placeholder(),
+            _held: held,
+            attempt: None,
+            again: false,
+            query: client_query(head.uri.query()),
+            first_only,
+            passed_over: Vec::new(),
+            refusal: None,
+            bytes_out: 0,
+        });
+        let chosen = self.choose(&mut flight, plan.stream);
+        if let Err(error) = chosen {
+            let reasons = flight.trail.fallback_reasons();
+            if let Some(account) = ctx.account.as_deref_mut() {
+                account.reasons = reasons;
+            }
+            let refusal = Refusal {
+                error,
+                limit: None,
+                allow: None,
+            };
+            return self.refuse(session, ctx, refusal).await;
+        }
+        let model = flight
+            .attempt
+            .as_ref()
+            .map_or(first_model, |attempt| attempt.tier.model.to_string());
+        flight.body = TierBody::join(chunks, &plan.model, &model);
+        let body = flight.body.for_model(&model);
+        flight.again = true;
+        ctx.flight = Some(flight);
+        if let Some(account) = ctx.account.as_deref() {
+            self.metrics
+                .overhead
+                .with_label_values(&[account.endpoint.as_str()])
+                .observe(ctx.arrived.elapsed().as_secs_f64());
+        }
+        let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
+        let inner = std::mem::replace(&mut session.downstream_session, placeholder);
+        let wrapped = BufferedSession::new(inner, body, control);
+        session.downstream_session = Box::new(ServerSession::new_custom(Box::new(wrapped)));
+        Ok(false)
+    }
+
+    /// Answers with a refusal and reads on, within bounds, what the client is still sending.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        refusal: Refusal,
+    ) -> Result<bool> {
+        if let Some(limit) = refusal.limit {
+            self.metrics.limited.with_label_values(&[limit]).inc();
+        }
+        let (header, body) = ctx.envelope.error(&refusal.error, refusal.allow)?;
+        ctx.status = header.status.as_u16();
+        if let Some(account) = ctx.account.as_deref_mut() {
+            account.status = ctx.status;
+        }
+        let waits = expects_continue(session);
+        let socket: &mut ServerSession = &mut session.downstream_session;
+        let unread = !socket.is_body_done();
+        let too_long = content_length(&socket.req_header().headers)
+            .is_none_or(|length| length > KEEP_AFTER_REFUSAL);
+        let read_on = unread && !waits;
+        if unread && (waits || too_long || ctx.status == 408) {
+            socket.set_keepalive(None);
+        }
+        answer::write(socket, header, body).await?;
+        if read_on && !drain(socket).await {
+            socket.set_keepalive(None);
+        }
+        Ok(true)
+    }
+
+    async fn answer_empty(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        status: u16,
+    ) -> Result<bool> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, http::HeaderValue::from_static("0"));
+        let header = ctx.envelope.local(status, &headers)?;
+        ctx.status = status;
+        answer::write(&mut session.downstream_session, header, Bytes::new()).await?;
+        Ok(true)
+    }
+}
+
+/// Size of the head as it came, near enough for a limit: names, values and their separators.
+fn head_bytes(path: &str, headers: &HeaderMap) -> usize {
+    headers.iter().fold(path.len() + 16, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + 4
+    })
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// True while the client waits for a 100 before it sends its body.
+fn expects_continue(session: &Session) -> bool {
+    let head = session.req_header();
+    head.headers
+        .get(EXPECT)
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && session.downstream_session.response_written().is_none()
+}
+
+/// pingora's own write turns keep-alive off (design, 1).
+async fn say_continue(session: &mut Session) -> Result<()> {
+    let socket: &mut ServerSession = &mut session.downstream_session;
+    let keepalive = socket.get_keepalive();
+    let said = socket.write_continue_response().await;
+    socket.set_keepalive(keepalive);
+    said.map_err(|e| e.into_down())
+}
+
+/// The client's query without what may hold a secret; with its `?`.
+fn client_query(query: Option<&str>) -> String {
+    let Some(query) = query else {
+        return String::new();
+    };
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| {
+            let name = pair.split('=').next().unwrap_or("");
+            !pair.is_empty()
+                && !["key", "api_key", "token", "password"]
+                    .iter()
+                    .any(|secret| decoded_eq(name, secret))
+        })
+        .collect();
+    if kept.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", kept.join("&"))
+    }
+}
+
+/// Compares a percent-encoded name with a plain one, without regard to case.
+fn decoded_eq(encoded: &str, plain: &str) -> bool {
+    let mut bytes = encoded.bytes();
+    let mut decoded = Vec::with_capacity(encoded.len());
+    while let Some(b) = bytes.next() {
+        if b != b'%' {
+            decoded.push(b);
+            continue;
+        }
+        let hex = |d: Option<u8>| d.and_then(|d| char::from(d).to_digit(16));
+        match (hex(bytes.next()), hex(bytes.next())) {
+            (Some(high), Some(low)) => {
+                decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+            }
+            _ => return false,
+        }
+    }
+    decoded.eq_ignore_ascii_case(plain.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_leave_the_query_and_nothing_else_does() {
+        assert_eq!(client_query(Some("beta=true")), "?beta=true");
+        assert_eq!(
+            client_query(Some("key=x&beta=true&api_key=y&TOKEN=z&password=")),
+            "?beta=true"
+        );
+        assert_eq!(client_query(Some("%6bey=x&a=%20")), "?a=%20");
+        assert_eq!(client_query(Some("key=x")), "");
+        assert_eq!(client_query(None), "");
+    }
+}

@@ -1,0 +1,552 @@
+//! From tier to tier: choose one, ask it, judge what comes back, and move on or not.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use super::Gateway;
+use super::answer::Served;
+use super::attempt::{Attempt, Passed};
+use super::context::{Account, Ctx, Flight};
+use super::control::Expired;
+use crate::config::{Profile, Upstream};
+use crate::routing::{self, After, Failure, Next, Reason, next};
+use crate::telemetry::{Event, EventKind};
+use crate::wire::error::{ClientError, ErrorKind};
+use crate::wire::text::clean;
+
+/// What is sent when the client names no version of its own.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+/// An upstream that has said all may take this long to close its answer.
+const END_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+fn stop(what: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InternalError, what)
+}
+
+impl Gateway {
+    /// Chooses the next tier by the newest snapshot.
+    ///
+    /// # Errors
+    /// The client's answer, when no tier is left.
+    pub(super) fn choose(
+        &self,
+        flight: &mut Flight,
+        stream: bool,
+    ) -> std::result::Result<(), ClientError> {
+        loop {
+            if flight.control.request_time_over() {
+                return Err(request_over());
+            }
+            let now = self.now();
+            let snapshot = self.book.snapshot();
+            let (index, probe, last) = match next(&snapshot, &flight.route, &mut flight.trail, now)
+            {
+                Next::Try {
+                    index,
+                    probe,
+                    last_candidate,
+                } => (index, probe, last_candidate),
+                Next::Out => return Err(self.chain_is_out(flight)),
+            };
+            let Some(tier) = flight.route.tiers.get(index).cloned() else {
+                return Err(self.chain_is_out(flight));
+            };
+            let endpoint = self.endpoints.get(&tier.upstream);
+            let address = endpoint.as_ref().and_then(|e| e.address(0));
+            let (Some(endpoint), Some(address)) = (endpoint, address) else {
+                let failure = Failure::connect("the upstream's name has no address");
+                self.attempt_failed(flight, index, probe.as_ref(), now, failure);
+                continue;
+            };
+            flight.attempt = Some(Attempt::new(
+                index, tier, endpoint, address, probe, last, stream, now,
+            ));
+            flight.again = true;
+            return Ok(());
+        }
+    }
+
+    fn chain_is_out(&self, flight: &Flight) -> ClientError {
+        let snapshot = self.book.snapshot();
+        let verdict = routing::verdict(&flight.route, &flight.trail, &snapshot, self.now());
+        super::leave::client_error(verdict)
+    }
+
+    /// The peer of the chosen tier; called once per try.
+    pub(super) fn next_peer(&self, ctx: &mut Ctx) -> Result<HttpPeer> {
+        let stream = ctx.account.as_ref().is_some_and(|a| a.stream);
+        let Some(flight) = ctx.flight.as_deref_mut() else {
+            return Err(stop("a request without a plan"));
+        };
+        if !flight.again {
+            if let Err(error) = self.choose(flight, stream) {
+                flight.attempt = None;
+                flight.refusal = Some(error);
+                return Err(stop("no tier is left"));
+            }
+        }
+        flight.again = false;
+        let now = self.now();
+        let left = flight.control.request_time_left();
+        let Some(attempt) = flight.attempt.as_mut() else {
+            return Err(stop("a try without an attempt"));
+        };
+        attempt.again(now);
+        let body = flight.body.for_model(&attempt.tier.model).len();
+        let mut peer = attempt.endpoint.peer(attempt.address, body, left);
+        if attempt.forgiven {
+            // A group of its own: the pool must not hand out another stale connection.
+            peer.group_key = now;
+        }
+        Ok(peer)
+    }
+
+    /// Writes this tier's request from nothing, so that only what is meant to go up goes up.
+    pub(super) fn ask(
+        &self,
+        client: &RequestHeader,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let Some(flight) = ctx.flight.as_deref_mut() else {
+            return Err(stop("a request without a plan"));
+        };
+        let Some(attempt) = flight.attempt.as_ref() else {
+            return Err(stop("a request without an attempt"));
+        };
+        attempt.endpoint.note_good(&attempt.address);
+        let upstream = &attempt.endpoint.upstream;
+        let path = format!("{}/v1/messages{}", upstream.url.prefix, flight.query);
+        let mut up = RequestHeader::build(Method::POST, path.as_bytes(), Some(12))?;
+        up.set_version(request.version);
+        up.insert_header(HOST, host_of(upstream))?;
+        up.insert_header(CONTENT_TYPE, "application/json")?;
+        up.insert_header(CONTENT_LENGTH, flight.body.len())?;
+        for name in [ACCEPT, USER_AGENT] {
+            if let Some(value) = client.headers.get(&name) {
+                up.insert_header(name, value.clone())?;
+            }
+        }
+        let version = client.headers.get("anthropic-version").cloned();
+        let version = version.unwrap_or_else(|| HeaderValue::from_static(ANTHROPIC_VERSION));
+        up.insert_header("anthropic-version", version)?;
+        if let Some(beta) = joined(&client.headers, "anthropic-beta") {
+            up.insert_header("anthropic-beta", beta)?;
+        }
+        if let Some(key) = &upstream.api_key {
+            if upstream.profile == Profile::Openai {
+                up.insert_header("authorization", format!("Bearer {}", key.expose()))?;
+            } else {
+                up.insert_header("x-api-key", key.expose())?;
+            }
+        }
+        for (name, value) in &upstream.headers {
+            up.insert_header(name.clone(), value.clone())?;
+        }
+        let (limit, idle, extend) = attempt.deadlines(flight.body.len());
+        flight.control.begin_attempt(limit, idle, extend);
+        *request = up;
+        Ok(())
+    }
+
+    /// The head of an upstream's answer.
+    pub(super) fn on_upstream_header(&self, header: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if header.status.is_informational() {
+            return Ok(());
+        }
+        let now = self.now();
+        let attempt = ctx.flight.as_deref_mut().and_then(|f| f.attempt.as_mut());
+        let Some(attempt) = attempt else {
+            return Err(stop("an answer without an attempt"));
+        };
+        if attempt.on_header(header, now) {
+            Ok(())
+        } else {
+            Err(stop("the upstream's answer is none"))
+        }
+    }
+
+    /// The head that the client will get, if this attempt commits.
+    pub(super) fn write_head(&self, header: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if header.status.is_informational() {
+            return Ok(());
+        }
+        let Some(flight) = ctx.flight.as_deref_mut() else {
+            return Ok(());
+        };
+        let Some(attempt) = flight.attempt.as_ref() else {
+            return Ok(());
+        };
+        let passed_over = flight.trail.fallback_reasons();
+        let served = Served {
+            model: &attempt.tier.model,
+            upstream: &attempt.tier.upstream,
+            tier: attempt.index + 1,
+            passed_over: &passed_over,
+        };
+        let mut down = ctx
+            .envelope
+            .of_upstream(header, &served, attempt.is_stream())?;
+        down.set_version(header.version);
+        flight.passed_over = passed_over;
+        *header = down;
+        Ok(())
+    }
+
+    /// Bytes of an upstream's answer: what of them may pass.
+    pub(super) fn on_upstream_body(
+        &self,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let now = self.now();
+        let Some(flight) = ctx.flight.as_deref_mut() else {
+            return Err(stop("an answer without a plan"));
+        };
+        let Some(attempt) = flight.attempt.as_mut() else {
+            return Err(stop("an answer without an attempt"));
+        };
+        if flight.control.fault() {
+            // The stream is broken; what still comes of it is not the client's.
+            *body = None;
+            return Ok(());
+        }
+        let was_committed = flight.control.committed() || flight.bytes_out > 0;
+        let (pass, finished) = match attempt.on_body(body.take(), end, now) {
+            Passed::Hold => (Bytes::new(), attempt.finished()),
+            Passed::Go(bytes) => (bytes, false),
+            Passed::Done(bytes) => (bytes, true),
+            Passed::Failed(rest) => {
+                if !was_committed && rest.is_empty() {
+                    return Err(stop("the attempt failed before its commit"));
+                }
+                // What has passed is still written; then the session ends the attempt.
+                flight.control.set_fault();
+                (rest, false)
+            }
+        };
+        if finished {
+            if end && !was_committed {
+                flight.control.set_whole();
+            }
+            flight.control.finish(END_GRACE);
+        }
+        if !was_committed && !pass.is_empty() {
+            self.committed(flight, ctx.account.as_deref_mut(), ctx.arrived.elapsed());
+        }
+        flight.bytes_out += pass.len();
+        *body = Some(pass);
+        Ok(())
+    }
+
+    /// The first content of an attempt is about to reach the client.
+    fn committed(
+        &self,
+        flight: &mut Flight,
+        account: Option<&mut Account>,
+        took: std::time::Duration,
+    ) {
+        let Some(attempt) = flight.attempt.as_mut() else {
+            return;
+        };
+        let now = self.now();
+        let key = account.as_ref().map_or(0, |a| a.identity.key().tag);
+        let told = routing::Attempt {
+            tier: &attempt.tier,
+            key,
+            began: attempt.began,
+            probe: attempt.probe.as_ref(),
+            first: flight.trail.asked() <= 1,
+        };
+        self.book.attempt_committed(&told, now);
+        attempt.probe = None;
+        self.metrics
+            .attempts
+            .with_label_values(&[self.metrics.model_label(&attempt.tier.model), "ok"])
+            .inc();
+        if let Some(account) = account {
+            account.served_model = Some(Arc::clone(&attempt.tier.model));
+            account.upstream = Arc::clone(&attempt.tier.upstream);
+            account.tier = attempt.index + 1;
+            account.status = attempt.status;
+            account.reasons.clone_from(&flight.passed_over);
+            account.first_event = Some(took);
+        }
+    }
+
+    /// True when the request goes on: to the same tier once more, or to the next one.
+    pub(super) fn on_attempt_error(&self, e: &Error, ctx: &mut Ctx, reused: bool) -> bool {
+        let now = self.now();
+        let Some(flight) = ctx.flight.as_deref_mut() else {
+            return false;
+        };
+        let control = Arc::clone(&flight.control);
+        if control.client_gone() || control.finished() {
+            return false;
+        }
+        let expired = control.expired();
+        let Some(attempt) = flight.attempt.as_mut() else {
+            return false;
+        };
+        let committed = control.committed() || flight.bytes_out > 0;
+        let stale = reused && expired.is_none() && !attempt.has_header() && !attempt.forgiven;
+        if stale && !committed {
+            // The pool's connection had died of age: no verdict on the tier (design, 6).
+            attempt.forgiven = true;
+            flight.again = true;
+            return true;
+        }
+        match expired {
+            Some(Expired::Attempt) => attempt.fail(Failure::timeout(if committed {
+                "the upstream fell silent in mid-answer"
+            } else {
+                "the upstream did not answer within its limit"
+            })),
+            Some(Expired::Request) => attempt.fail(Failure::timeout("server.request_s is over")),
+            None => {}
+        }
+        let failure = attempt.on_cut(now);
+        log::debug!("{}: attempt failed: {e}", ctx.envelope.request_id);
+        self.after_failure(ctx, failure, committed, expired == Some(Expired::Request))
+    }
+
+    /// A connection could not be made: the next address of the same upstream, else the next tier.
+    pub(super) fn on_connect_error(&self, e: &Error, ctx: &mut Ctx) -> bool {
+        let Some(flight) = ctx.flight.as_deref_mut() else {
+            return false;
+        };
+        let Some(attempt) = flight.attempt.as_mut() else {
+            return false;
+        };
+        attempt.addresses_tried += 1;
+        if let Some(address) = attempt.endpoint.address(attempt.addresses_tried)
+            && !flight.control.request_time_over()
+        {
+            attempt.address = address;
+            flight.again = true;
+            return true;
+        }
+        attempt.endpoint.note_unreachable();
+        let over = flight.control.request_time_over();
+        let what = format!("cannot connect: {}", e.etype().as_str());
+        log::debug!("{}: {what}: {e}", ctx.envelope.request_id);
+        self.after_failure(ctx, Failure::connect(&what), false, over)
+    }
+
+    fn after_failure(&self, ctx: &mut Ctx, failure: Failure, committed: bool, over: bool) -> bool {
+        let now = self.now();
+        let key = ctx.account.as_ref().map_or(0, |a| a.identity.key().tag);
+        let Some(flight) = ctx.flight.as_deref_mut() else {
+            return false;
+        };
+        let Some(mut attempt) = flight.attempt.take() else {
+            return false;
+        };
+        let probe = attempt.probe.take();
+        if committed {
+            // The answer is this tier's for good; its probe was settled at the commit.
+            self.count_attempt(&attempt.tier.model, failure.reason);
+            if let Some(account) = ctx.account.as_deref_mut() {
+                account.stream_error = true;
+            }
+            flight.refusal = Some(midstream_error(&failure));
+            flight.attempt = Some(attempt);
+            return false;
+        }
+        let usage = attempt.usage().tokens;
+        self.count_attempt_tokens(&attempt.tier.model, usage);
+        let after = self.note_failure(
+            flight,
+            attempt.index,
+            probe.as_ref(),
+            attempt.began,
+            key,
+            &failure,
+            now,
+        );
+        drop(probe);
+        if over {
+            flight.refusal = Some(request_over());
+            return false;
+        }
+        if after == After::End || flight.first_only {
+            flight.refusal = Some(self.chain_is_out(flight));
+            return false;
+        }
+        true
+    }
+
+    fn attempt_failed(
+        &self,
+        flight: &mut Flight,
+        index: usize,
+        probe: Option<&routing::ProbeGuard>,
+        now: routing::Millis,
+        failure: Failure,
+    ) {
+        self.note_failure(flight, index, probe, now, 0, &failure, now);
+    }
+
+    /// Tells the book, the trail, the metrics and the ring of events.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one place where all of them meet"
+    )]
+    fn note_failure(
+        &self,
+        flight: &mut Flight,
+        index: usize,
+        probe: Option<&routing::ProbeGuard>,
+        began: routing::Millis,
+        key: u64,
+        failure: &Failure,
+        now: routing::Millis,
+    ) -> After {
+        let Some(tier) = flight.route.tiers.get(index).cloned() else {
+            return After::End;
+        };
+        let first = flight.trail.asked() <= 1;
+        let outcome = self.book.attempt_failed(
+            &routing::Attempt {
+                tier: &tier,
+                key,
+                began,
+                probe,
+                first,
+            },
+            failure,
+            now,
+        );
+        let after = flight.trail.failed(index, failure.clone());
+        self.count_attempt(&tier.model, failure.reason);
+        if outcome.suspect_429 {
+            let label = self.metrics.model_label(&tier.model);
+            self.metrics.suspect.with_label_values(&[label]).inc();
+        }
+        if let Some(at) = outcome.poll_at {
+            self.poller.ask(at);
+        }
+        if outcome.marked {
+            let mut event = Event::new(EventKind::Mark);
+            event.model = Some(clean(&tier.model));
+            event.upstream = Some(tier.upstream.to_string());
+            event.reason = Some(failure.reason.as_str().to_owned());
+            event.detail = Some(clean(&failure.message));
+            log::warn!(
+                "tier {} at {} is marked: {} ({})",
+                clean(&tier.model),
+                tier.upstream,
+                failure.reason,
+                clean(&failure.message),
+            );
+            self.events.push(event);
+        }
+        after
+    }
+
+    fn count_attempt(&self, model: &str, reason: Reason) {
+        self.metrics
+            .attempts
+            .with_label_values(&[self.metrics.model_label(model), reason.as_str()])
+            .inc();
+    }
+
+    pub(super) fn count_attempt_tokens(&self, model: &str, tokens: crate::wire::usage::Tokens) {
+        let label = self.metrics.model_label(model);
+        for (kind, n) in [
+            ("input", tokens.input),
+            ("output", tokens.output),
+            ("cache_read", tokens.cache_read),
+            ("cache_creation", tokens.cache_creation),
+        ] {
+            if n > 0 {
+                self.metrics
+                    .attempt_tokens
+                    .with_label_values(&[label, kind])
+                    .inc_by(n);
+            }
+        }
+    }
+}
+
+fn request_over() -> ClientError {
+    ClientError {
+        status: 504,
+        kind: ErrorKind::Timeout,
+        message: "no model answered within the gateway's limit for one request (server.request_s)"
+            .to_owned(),
+        param: None,
+        code: None,
+        retry_after_s: None,
+    }
+}
+
+/// What the client of a broken stream is told, in the stream.
+fn midstream_error(failure: &Failure) -> ClientError {
+    let (status, kind) = match failure.reason {
+        Reason::Overloaded => (529, ErrorKind::Overloaded),
+        Reason::Timeout => (504, ErrorKind::Timeout),
+        Reason::Exhausted | Reason::RateLimited => (429, ErrorKind::RateLimit),
+        _ => (502, ErrorKind::Api),
+    };
+    ClientError {
+        status,
+        kind,
+        message: format!(
+            "the answer broke off ({}); it is not complete: send the request again",
+            failure.reason
+        ),
+        param: None,
+        code: None,
+        retry_after_s: None,
+    }
+}
+
+fn host_of(upstream: &Upstream) -> String {
+    let url = &upstream.url;
+    let host: Cow<'_, str> = if url.host.contains(':') {
+        format!("[{}]", url.host).into()
+    } else {
+        url.host.as_str().into()
+    };
+    let default = if url.tls { 443 } else { 80 };
+    if url.port == default {
+        host.into_owned()
+    } else {
+        format!("{host}:{}", url.port)
+    }
+}
+
+/// All lines of a header as one, joined by commas.
+fn joined(headers: &HeaderMap, name: &'static str) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    let mut all = first.as_bytes().to_vec();
+    for line in lines {
+        all.push(b',');
+        all.extend_from_slice(line.as_bytes());
+    }
+    HeaderValue::from_bytes(&all).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_beta_line_goes_up_as_one() {
+        let mut headers = HeaderMap::new();
+        assert!(joined(&headers, "anthropic-beta").is_none());
+        headers.append("anthropic-beta", HeaderValue::from_static("a,b"));
+        headers.append("anthropic-beta", HeaderValue::from_static("c"));
+        assert_eq!(joined(&headers, "anthropic-beta").unwrap(), "a,b,c");
+    }
+}

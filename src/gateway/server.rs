@@ -1,0 +1,116 @@
+//! Listeners and the life of the process's client side: start, drain, end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::{HttpServerApp, HttpServerOptions};
+use pingora::connectors::ConnectorOptions;
+use pingora::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Gateway;
+use super::listener::{Connections, accept_loop};
+
+/// pingora counts every try, also one more address or a fresh connection of the same tier.
+const MAX_TRIES: usize = 256;
+/// Idle upstream connections kept in all, by worker.
+const UPSTREAM_POOL: usize = 1024;
+/// How often a drain looks whether the last connection has gone.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// A gateway that takes connections.
+pub struct Running {
+    /// Where clients reach it; the port that the system chose when 0 was asked for.
+    pub address: SocketAddr,
+    gateway: Gateway,
+    proxy: Arc<HttpProxy<Gateway>>,
+    house: Arc<Connections>,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+    resolving: JoinHandle<()>,
+}
+
+/// Starts taking connections on `listener`.
+///
+/// # Errors
+/// When the listener has no address.
+pub async fn serve(gateway: Gateway, listener: TcpListener) -> io::Result<Running> {
+    let address = listener.local_addr()?;
+    gateway.endpoints.resolve_all().await;
+    let settings = gateway.settings();
+    let conf = ServerConf {
+        threads: settings.server.threads,
+        max_retries: MAX_TRIES,
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        ..ServerConf::default()
+    };
+    let conf = Arc::new(conf);
+    let mut proxy = HttpProxy::new(gateway.clone(), Arc::clone(&conf));
+    proxy.server_options = Some({
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(settings.server.client_idle);
+        options
+    });
+    proxy.h2_options = Some({
+        let mut options = pingora::protocols::http::v2::server::default_h2_options();
+        let header = u32::try_from(settings.server.max_header_bytes).unwrap_or(u32::MAX);
+        options.max_header_list_size(header.saturating_mul(2));
+        options
+    });
+    proxy.handle_init_modules();
+    let proxy = Arc::new(proxy);
+    let (stop, shutdown) = watch::channel(false);
+    let house = Arc::new(Connections::default());
+    let accepting = tokio::spawn(accept_loop(
+        listener,
+        Arc::clone(&proxy),
+        gateway.clone(),
+        Arc::clone(&house),
+        shutdown,
+    ));
+    let resolver = gateway.clone();
+    let resolving = tokio::spawn(async move { resolver.endpoints.keep_resolving().await });
+    let _ = ConnectorOptions::from_server_conf(&conf);
+    Ok(Running {
+        address,
+        gateway,
+        proxy,
+        house,
+        stop,
+        accepting,
+        resolving,
+    })
+}
+
+impl Running {
+    /// Connections open now.
+    pub fn connections(&self) -> usize {
+        self.house.open()
+    }
+
+    /// Closes the listener, lets requests in flight end, and returns when the
+    /// last has, or after `grace`. True when none was cut.
+    pub async fn drain(self, grace: Duration) -> bool {
+        self.gateway.drain();
+        self.stop.send_replace(true);
+        // Wakes connections that wait for their next request.
+        self.proxy.http_cleanup().await;
+        let until = tokio::time::Instant::now() + grace;
+        while self.house.open() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        self.resolving.abort();
+        if let Err(e) = self.accepting.await
+            && !e.is_cancelled()
+        {
+            log::error!("the accept loop ended badly: {e}");
+        }
+        self.house.open() == 0
+    }
+}

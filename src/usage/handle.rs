@@ -1,0 +1,175 @@
+//! Questions to the owner, its state, and its end.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
+
+use super::meter::Shared;
+use super::owner::{Clock, Command};
+use super::{DayRange, HourRange, KeyUsage, Millis, Query, QueryError, Series, Store, Totals};
+
+/// Why usage is not being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when.
+    pub since_ms: Millis,
+    /// For the operator; names files.
+    pub message: String,
+}
+
+/// The last write at the end failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopError {
+    /// Requests that are not in any file.
+    pub unwritten: u64,
+    /// Why, for the operator; names files.
+    pub message: String,
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "usage of {} requests could not be written at the end: {}",
+            self.unwritten, self.message
+        )
+    }
+}
+
+impl std::error::Error for StopError {}
+
+impl Shared {
+    /// Requests that were recorded and are in no file yet.
+    pub(super) fn unwritten(&self) -> u64 {
+        let gone = self.written.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed);
+        self.recorded.load(Ordering::Relaxed).saturating_sub(gone)
+    }
+}
+
+/// Asks the owner. Every answer holds what was recorded before the question.
+#[derive(Clone)]
+pub struct UsageHandle {
+    pub(super) queue: Sender<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    pub(super) zone: TimeZone,
+    pub(super) clock: Clock,
+}
+
+impl fmt::Debug for UsageHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsageHandle").finish_non_exhaustive()
+    }
+}
+
+impl UsageHandle {
+    /// `GET /admin/usage`
+    pub async fn totals(&self) -> Result<Totals, QueryError> {
+        self.ask(|store| store.totals()).await
+    }
+
+    /// `GET /admin/keys/{key}/usage` and `GET /me/usage`. A key without usage gets zeros; whether it exists is for
+    /// `keys` to say. Days and hours are the last 30 and 24.
+    pub async fn key(&self, id: &str, name: &str) -> Result<KeyUsage, QueryError> {
+        let now = (self.clock)();
+        let days = DayRange::parse(None, None, &self.zone, now)?;
+        let hours = HourRange::parse(None, None, &self.zone, now)?;
+        let (id, name) = (id.to_owned(), name.to_owned());
+        self.ask(move |store| store.key(&id, &name, days, hours))
+            .await?
+    }
+
+    /// The series of `GET /admin/usage/daily`: `Series::daily` or `Series::csv`.
+    pub async fn daily(&self, query: Query) -> Result<Series, QueryError> {
+        let (from, to) = (query.from.as_deref(), query.to.as_deref());
+        let range = DayRange::parse(from, to, &self.zone, (self.clock)())?;
+        self.ask(move |store| store.days(range, query.key.as_deref(), query.model.as_deref()))
+            .await
+    }
+
+    /// The series of `GET /admin/usage/hourly`: `Series::hourly` or `Series::csv`.
+    pub async fn hourly(&self, query: Query) -> Result<Series, QueryError> {
+        let (from, to) = (query.from.as_deref(), query.to.as_deref());
+        let range = HourRange::parse(from, to, &self.zone, (self.clock)())?;
+        self.ask(move |store| store.hours(range, query.key.as_deref(), query.model.as_deref()))
+            .await?
+    }
+
+    /// Writes now what is not written, as every `compact`. The error is for the operator.
+    pub async fn flush(&self) -> Result<(), String> {
+        let (done, result) = oneshot::channel();
+        let stopped = || QueryError::Stopped.to_string();
+        self.queue
+            .send(Command::Compact(done))
+            .map_err(|_| stopped())?;
+        result.await.map_err(|_| stopped())?
+    }
+
+    /// The gauge `luna_usage_unwritten`: requests recorded and in no file yet. Up to `compact_s` worth of them is normal.
+    pub fn unwritten(&self) -> u64 {
+        self.shared.unwritten()
+    }
+
+    /// Requests whose usage is gone, because more waited than memory was set aside for.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// Why usage is not being written, if so: /health is degraded then.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let trouble = self.shared.trouble.lock();
+        let trouble = trouble.unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.or_else(|| {
+            self.shared.ended.load(Ordering::Relaxed).then(|| Trouble {
+                since_ms: (self.clock)(),
+                message: "the usage thread has ended".to_owned(),
+            })
+        })
+    }
+
+    /// Writes everything that was recorded before and ends the thread. Waits for the disk: not for an async thread.
+    /// A second call does nothing.
+    pub fn stop(&self) -> Result<(), StopError> {
+        let thread = {
+            let thread = self.thread.lock();
+            thread.unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let Some(thread) = thread else {
+            return Ok(());
+        };
+        // A failed send means that the thread has ended already.
+        let _ = self.queue.send(Command::Stop);
+        let panicked = thread.join().is_err();
+        let trouble = self.shared.trouble.lock();
+        let trouble = trouble.unwrap_or_else(PoisonError::into_inner).clone();
+        let message = match trouble {
+            Some(trouble) => trouble.message,
+            None if panicked => "the usage thread ended by a panic".to_owned(),
+            None => return Ok(()),
+        };
+        Err(StopError {
+            unwritten: self.unwritten(),
+            message,
+        })
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Store) -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let (answer, result) = oneshot::channel();
+        let command = Command::Ask(Box::new(move |store| {
+            // Whoever asked may have given up waiting.
+            if !answer.is_closed() {
+                let _ = answer.send(question(store));
+            }
+        }));
+        self.queue.send(command).map_err(|_| QueryError::Stopped)?;
+        result.await.map_err(|_| QueryError::Stopped)
+    }
+}

@@ -1,0 +1,226 @@
+//! Answers as the admin API gives them: JSON shapes and CSV.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::book::Cell;
+use super::counters::NAMES;
+use super::{Counters, Usage};
+
+/// `GET /admin/usage`
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Totals {
+    /// Everything ever counted, with keys that have been deleted.
+    pub total: Usage,
+    /// By key id.
+    pub keys: BTreeMap<Arc<str>, Usage>,
+    /// By model. Totals imported from an older system have no model, so these may sum to less.
+    pub models: BTreeMap<Arc<str>, Usage>,
+}
+
+/// `GET /admin/keys/{key}/usage` and `GET /me/usage`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KeyUsage {
+    /// Id of the key.
+    pub id: String,
+    /// Name of the key.
+    pub name: String,
+    /// Everything it ever used.
+    pub total: Usage,
+    /// The same by model.
+    pub models: BTreeMap<Arc<str>, Usage>,
+    /// By date, the last 30 days or as asked.
+    pub days: BTreeMap<String, Usage>,
+    /// By hour, the last 24 or as asked.
+    pub hours: BTreeMap<String, Usage>,
+}
+
+/// `GET /admin/usage/daily`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Daily {
+    /// Days with usage, the oldest first.
+    pub days: Vec<DayUsage>,
+}
+
+/// One day.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DayUsage {
+    /// `2026-11-24`
+    pub date: String,
+    /// Sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// `GET /admin/usage/hourly`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hourly {
+    /// Hours with usage, the oldest first.
+    pub hours: Vec<HourUsage>,
+}
+
+/// One hour.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HourUsage {
+    /// `2026-11-24T08:00:00Z`
+    pub hour: String,
+    /// Sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// A day's or an hour's sums.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Sums {
+    /// All together.
+    pub total: Usage,
+    /// By model.
+    pub models: BTreeMap<Arc<str>, Usage>,
+    /// By key id.
+    pub keys: BTreeMap<Arc<str>, Usage>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    Day,
+    Hour,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) label: String,
+    /// By key and model, as numbers of the names.
+    pub(super) cells: Vec<(Cell, Counters)>,
+}
+
+/// Days or hours by key and model, made into JSON or CSV by whoever asked, not by the owner.
+#[derive(Clone, Debug)]
+pub struct Series {
+    span: Span,
+    slots: Vec<Slot>,
+    names: Vec<Arc<str>>,
+}
+
+impl Series {
+    pub(super) fn new(span: Span, slots: Vec<Slot>, names: Vec<Arc<str>>) -> Self {
+        Self { span, slots, names }
+    }
+
+    /// The JSON of `GET /admin/usage/daily`.
+    pub fn daily(&self) -> Daily {
+        let day = |(date, sums)| DayUsage { date, sums };
+        let days = self.sums().map(day).collect();
+        Daily { days }
+    }
+
+    /// The JSON of `GET /admin/usage/hourly`.
+    pub fn hourly(&self) -> Hourly {
+        let hour = |(hour, sums)| HourUsage { hour, sums };
+        let hours = self.sums().map(hour).collect();
+        Hourly { hours }
+    }
+
+    /// The sum of each day or hour.
+    pub fn by_slot(&self) -> BTreeMap<String, Usage> {
+        self.sums()
+            .map(|(label, sums)| (label, sums.total))
+            .collect()
+    }
+
+    fn sums(&self) -> impl Iterator<Item = (String, Sums)> {
+        self.slots.iter().map(|slot| {
+            let mut total = Counters::default();
+            let mut keys: BTreeMap<u32, Counters> = BTreeMap::new();
+            let mut models: BTreeMap<u32, Counters> = BTreeMap::new();
+            for ((key, model), counters) in &slot.cells {
+                total.add(counters);
+                keys.entry(*key).or_default().add(counters);
+                models.entry(*model).or_default().add(counters);
+            }
+            let sums = Sums {
+                total: total.into(),
+                models: self.named(models),
+                keys: self.named(keys),
+            };
+            (slot.label.clone(), sums)
+        })
+    }
+
+    fn named(&self, sums: BTreeMap<u32, Counters>) -> BTreeMap<Arc<str>, Usage> {
+        let sums = sums.into_iter();
+        sums.map(|(id, sum)| (self.name(id), sum.into())).collect()
+    }
+
+    fn name(&self, id: u32) -> Arc<str> {
+        self.names.get(id as usize).cloned().unwrap_or_default()
+    }
+
+    fn name_of(&self, id: u32) -> &str {
+        self.names.get(id as usize).map_or("", |name| name)
+    }
+
+    /// A header line, then one row for each date or hour, key and model, sorted.
+    pub fn csv(&self) -> String {
+        let mut out = String::from(match self.span {
+            Span::Day => "date",
+            Span::Hour => "hour",
+        });
+        out.push_str(",key,model");
+        csv_header(&mut out);
+        for slot in &self.slots {
+            let rows = slot.cells.iter().map(|((key, model), counters)| {
+                (self.name_of(*key), self.name_of(*model), *counters)
+            });
+            let mut rows: Vec<_> = rows.collect();
+            rows.sort_unstable_by_key(|(key, model, _)| (*key, *model));
+            for (key, model, counters) in rows {
+                csv_field(&mut out, &slot.label);
+                out.push(',');
+                csv_field(&mut out, key);
+                out.push(',');
+                csv_field(&mut out, model);
+                csv_usage(&mut out, &counters.into());
+            }
+        }
+        out
+    }
+}
+
+/// The rest of a header line after the names of the first columns.
+pub(super) fn csv_header(out: &mut String) {
+    for name in NAMES {
+        out.push(',');
+        out.push_str(name);
+    }
+    out.push_str(",cost_usd\n");
+}
+
+/// The rest of a row; an unknown cost is an empty field.
+pub(super) fn csv_usage(out: &mut String, usage: &Usage) {
+    for value in usage.counters.values() {
+        let _ = write!(out, ",{value}");
+    }
+    out.push(',');
+    if let Some(cost) = usage.cost_usd {
+        let _ = write!(out, "{cost}");
+    }
+    out.push('\n');
+}
+
+/// A field that a spreadsheet takes for text: what it would read as a formula gets an apostrophe in front.
+pub(super) fn csv_field(out: &mut String, text: &str) {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    if !formula && !text.contains([',', '"', '\n', '\r']) {
+        out.push_str(text);
+        return;
+    }
+    out.push('"');
+    if formula {
+        out.push('\'');
+    }
+    out.push_str(&text.replace('"', "\"\""));
+    out.push('"');
+}

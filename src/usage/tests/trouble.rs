@@ -1,0 +1,96 @@
+//! A disk that fails and comes back. A folder's place is taken by a file: permissions do not stop root.
+
+use super::*;
+
+#[test]
+fn counts_wait_in_memory_until_the_disk_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let usage = dir.path().join("usage");
+    std::fs::write(&usage, "in the way").unwrap();
+    let mut store = Store::open(params(&dir.path().join("else"), "UTC"), []).unwrap();
+    store.params.dir.clone_from(&usage);
+    let (mut sink, taken) = keeper();
+    for round in 1..=3 {
+        store.apply(&request(NOW, "key_a", "opus"));
+        store.compact(NOW, &mut sink).unwrap_err();
+        assert_eq!(store.totals().total.counters.requests, round);
+        // keys.json is elsewhere and is written all the same.
+        assert_eq!(taken.lock().unwrap()["key_a"].requests, round);
+    }
+    std::fs::remove_file(&usage).unwrap();
+    store.compact(NOW, &mut sink).unwrap();
+    assert_eq!(open(dir.path()).totals().total.counters.requests, 3);
+}
+
+#[test]
+fn a_folder_taken_away_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = params(dir.path(), "UTC");
+    kept.keep_days = 2;
+    let mut store = Store::open(kept.clone(), []).unwrap();
+    for days in 0..5 {
+        store.apply(&request(NOW - days * DAY, "key_a", "opus"));
+    }
+    store.compact(NOW, &mut taker()).unwrap();
+    std::fs::remove_dir_all(dir.path().join("usage")).unwrap();
+    store.apply(&request(NOW, "key_a", "opus"));
+    store.compact(NOW, &mut taker()).unwrap();
+    let again = Store::open(kept, []).unwrap();
+    assert_eq!(again.totals(), store.totals());
+    assert_eq!(all_days(&again), all_days(&store));
+    assert_eq!(again.totals().total.counters.requests, 6);
+}
+
+#[test]
+fn totals_that_are_refused_are_offered_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    store.apply(&request(NOW, "key_a", "opus"));
+    let mut refuse: TotalsSink = Box::new(|_, _| Err("keys.json: no space".to_owned()));
+    let error = store.compact(NOW, &mut refuse).unwrap_err();
+    assert_eq!(error, "keys.json: no space");
+    store.apply(&request(NOW, "key_b", "opus"));
+    let (mut sink, taken) = keeper();
+    store.compact(NOW, &mut sink).unwrap();
+    assert_eq!(taken.lock().unwrap().len(), 2);
+    let mut none: TotalsSink = Box::new(|_, _| panic!("nothing has changed"));
+    store.compact(NOW, &mut none).unwrap();
+}
+
+#[test]
+fn a_gap_is_not_retired() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = params(dir.path(), "UTC");
+    kept.keep_days = 5;
+    let mut store = Store::open(kept.clone(), []).unwrap();
+    for days in 1..=4 {
+        store.apply(&request(NOW - days * DAY, "key_a", "opus"));
+    }
+    store.compact(NOW, &mut taker()).unwrap();
+    let mut store = Store::open(kept, []).unwrap();
+    // The second oldest is damaged and has news: it, and what follows, must stay.
+    let path = dir.path().join("usage/2026-11-21.json");
+    std::fs::write(&path, "garbage").unwrap();
+    store.apply(&request(NOW - 3 * DAY, "key_a", "opus"));
+    store.compact(NOW + 30 * DAY, &mut taker()).unwrap_err();
+    let left = |name: &str| dir.path().join("usage").join(name).exists();
+    assert!(!left("2026-11-20.json"));
+    assert!(left("2026-11-21.json") && left("2026-11-22.json") && left("2026-11-23.json"));
+    assert_eq!(store.totals().total.counters.requests, 5);
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    store.apply(&request(NOW, "key_a", "opus"));
+    store.compact(NOW, &mut taker()).unwrap();
+    let path = dir.path().join("usage/2026-11-24.json");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    store.apply(&request(NOW, "key_a", "opus"));
+    store.compact(NOW, &mut taker()).unwrap_err();
+    std::fs::remove_dir(&path).unwrap();
+    store.compact(NOW, &mut taker()).unwrap();
+    assert_eq!(open(dir.path()).totals().total.counters.requests, 2);
+}

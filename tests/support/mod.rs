@@ -1,0 +1,30 @@
+//! A whole gateway against a simulated Antigravity, for tests: in this process, or as the real binary.
+//!
+//! Everything is on loopback and on ports that the system chose, in a temporary folder.
+
+#![allow(dead_code, reason = "every test binary uses another part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on must stop"
+)]
+
+pub mod binary;
+pub mod world;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Asks `condition` until it holds. Panics with `what` when it does not within `limit`.
+pub async fn eventually<F, Fut>(what: &str, limit: Duration, mut condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let until = Instant::now() + limit;
+    while !condition().await {
+        assert!(Instant::now() < until, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
