@@ -84,3 +84,23 @@ impl Lifecycle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn readiness_waits_for_the_first_poll_but_not_for_long() {
+        let mut life = Lifecycle::new();
+        life.started = Instant::now() + Duration::from_secs(3600);
+        assert_eq!(life.stage(true), Stage::Starting);
+        life.set_ready();
+        assert_eq!(life.stage(false), Stage::Starting);
+        assert_eq!(life.stage(true), Stage::Ready);
+        life.started = Instant::now().checked_sub(FIRST_POLL).unwrap();
+        assert_eq!(life.stage(false), Stage::Ready);
+        life.set_draining(true);
+        assert_eq!(life.stage(true), Stage::Draining);
+    }
+}

@@ -35,7 +35,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     }
 }
 
-async fn ask(api: &Api, model: &str, key: Option<&str>) -> Result<Answer, Failure> {
+pub(super) async fn ask(api: &Api, model: &str, key: Option<&str>) -> Result<Answer, Failure> {
     let body = |key: Option<&str>| match key {
         Some(key) => json!({"model": model, "key": key}),
         None => json!({"model": model}),
@@ -44,8 +44,8 @@ async fn ask(api: &Api, model: &str, key: Option<&str>) -> Result<Answer, Failur
     let answer = api.post(&path, &body(key)).await;
     if let (Err(failure), Some(name)) = (&answer, key)
         && failure.status == Some(404)
-        && let Some(id) = id_of_name(api, name).await?
     {
+        let id = id_of_name(api, name).await?;
         return api.post(&path, &body(Some(&id))).await;
     }
     answer

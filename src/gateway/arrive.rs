@@ -36,11 +36,14 @@ impl Gateway {
             ctx.route = "root";
             return self.answer_empty(session, ctx, 200).await;
         }
-        if local::is_local(&path) {
+        let local = local::is_local(&path);
+        if !local || local::is_client_route(&path) {
+            ctx.envelope.origin = allowed_origin(&head.headers, &ctx.settings.server.cors_origins);
+        }
+        if local && (method != Method::OPTIONS || ctx.envelope.origin.is_none()) {
             ctx.route = local::template(&path);
             return local::serve(self, session, ctx, &method, &path).await;
         }
-        ctx.envelope.origin = allowed_origin(&head.headers, &ctx.settings.server.cors_origins);
         if method == Method::OPTIONS
             && let Some(origin) = ctx.envelope.origin.clone()
             && head.headers.contains_key(ORIGIN)
@@ -269,7 +272,7 @@ impl Gateway {
         let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
         let inner = std::mem::replace(&mut session.downstream_session, placeholder);
         let wrapped = BufferedSession::new(inner, body, control);
-        session.downstream_session = Box::new(ServerSession::new_custom(Box::new(wrapped)));
+        *session.downstream_session = ServerSession::new_custom(Box::new(wrapped));
         Ok(false)
     }
 

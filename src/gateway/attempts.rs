@@ -85,12 +85,12 @@ impl Gateway {
         let Some(flight) = ctx.flight.as_deref_mut() else {
             return Err(stop("a request without a plan"));
         };
-        if !flight.again {
-            if let Err(error) = self.choose(flight, stream) {
-                flight.attempt = None;
-                flight.refusal = Some(error);
-                return Err(stop("no tier is left"));
-            }
+        if !flight.again
+            && let Err(error) = self.choose(flight, stream)
+        {
+            flight.attempt = None;
+            flight.refusal = Some(error);
+            return Err(stop("no tier is left"));
         }
         flight.again = false;
         let now = self.now();

@@ -290,7 +290,7 @@ impl CustomSession for BufferedSession {
         let mut rest = Vec::new();
         if !self.control.committed() {
             let mut queue = tasks.into_iter();
-            while let Some(task) = queue.next() {
+            for task in queue.by_ref() {
                 if let Held::First(data, end) = self.hold(task)? {
                     self.commit(data.len(), end).await?;
                     rest.push(HttpTask::Body(Some(data), end));

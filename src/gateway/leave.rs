@@ -102,6 +102,7 @@ impl Gateway {
             restore(session, flight);
             if let Some(account) = ctx.account.as_deref_mut() {
                 settle(flight, account);
+                self.count_fallbacks(flight, account);
             }
         } else if let Some(account) = ctx.account.as_deref_mut()
             && e.is_some_and(|e| *e.esource() == ErrorSource::Downstream)
@@ -116,6 +117,25 @@ impl Gateway {
         }
         ctx.account = None;
         ctx.flight = None;
+    }
+
+    /// `fallbacks_total`: one for each tier passed over; `to` is `none` when no tier answered.
+    fn count_fallbacks(&self, flight: &Flight, account: &Account) {
+        let passed = flight.trail.passed_over();
+        if passed.is_empty() {
+            return;
+        }
+        let answered = account.served_model.as_deref().filter(|_| account.tier > 0);
+        let to = answered.map_or("none", |model| self.metrics.model_label(model));
+        for (index, reason) in passed {
+            let Some(tier) = flight.route.tiers.get(index) else {
+                continue;
+            };
+            self.metrics
+                .fallbacks
+                .with_label_values(&[self.metrics.model_label(&tier.model), to, reason.as_str()])
+                .inc();
+        }
     }
 
     fn log_line(&self, method: &http::Method, ctx: &Ctx) {

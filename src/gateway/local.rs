@@ -31,6 +31,11 @@ pub(super) fn is_local(path: &str) -> bool {
         || path == "/admin"
 }
 
+/// Local routes that a browser of another origin may call, if `server.cors_origins` allows it.
+pub(super) fn is_client_route(path: &str) -> bool {
+    matches!(path, "/v1/models" | "/models") || path.starts_with("/v1/models/")
+}
+
 /// The route without what a caller put into it, for the log: a key in a path is a secret.
 pub(super) fn template(path: &str) -> &'static str {
     if path.starts_with("/admin/keys/") {

@@ -87,10 +87,19 @@ impl Trail {
     /// skipped and later tried has the reason of its failure, and none if it answered.
     #[must_use]
     pub fn fallback_reasons(&self) -> Vec<Reason> {
+        self.passed_over()
+            .into_iter()
+            .map(|(_, reason)| reason)
+            .collect()
+    }
+
+    /// The same, with the index of each tier.
+    #[must_use]
+    pub fn passed_over(&self) -> Vec<(usize, Reason)> {
         let before = self.current.unwrap_or(usize::MAX);
         let reason = |(index, fate): (usize, &Fate)| match fate {
-            Fate::Failed { failure, .. } => Some(failure.reason),
-            Fate::Passed(passed) if index < before => Some(passed.reason),
+            Fate::Failed { failure, .. } => Some((index, failure.reason)),
+            Fate::Passed(passed) if index < before => Some((index, passed.reason)),
             _ => None,
         };
         self.fates.iter().enumerate().filter_map(reason).collect()

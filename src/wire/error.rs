@@ -195,7 +195,12 @@ pub fn render_sse(format: ClientFormat, error: &ClientError, request_id: &str) -
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test may stop where it fails"
+    )]
 
     use super::*;
     use proptest::prelude::*;

@@ -162,7 +162,12 @@ impl<'de> Deserialize<'de> for Report<'de> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test may stop where it fails"
+    )]
 
     use super::*;
     use proptest::prelude::*;

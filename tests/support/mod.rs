@@ -11,6 +11,7 @@
 )]
 
 pub mod binary;
+pub mod raw;
 pub mod world;
 
 use std::future::Future;
@@ -26,5 +27,13 @@ where
     while !condition().await {
         assert!(Instant::now() < until, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// `small`, or `full` where LUNA_TEST_SCALE=full asks for the long form.
+pub fn scale(small: usize, full: usize) -> usize {
+    match std::env::var("LUNA_TEST_SCALE").as_deref() {
+        Ok("full") => full,
+        _ => small,
     }
 }

@@ -76,6 +76,9 @@ async fn a_feed_goes_on_where_it_broke_and_survives_a_flood() {
         let text = frame(&mut live).await.unwrap();
         assert!(text.contains(&format!("id: {n}\n")), "{n}: {text}");
     }
+    house.state.events.push(event("301"));
+    let text = frame(&mut live).await.unwrap();
+    assert!(text.contains("id: 301\n"), "nothing comes twice: {text}");
     let mut restarted = feed(&house, Some("999999")).await;
     assert!(frame(&mut restarted).await.unwrap().contains("id: 1\n"));
 }

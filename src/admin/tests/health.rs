@@ -193,3 +193,13 @@ async fn ready_follows_the_life_of_the_process() {
     house.state.life.set_draining(false);
     assert_eq!(ready().await, (200, "ready".to_owned(), true));
 }
+
+#[tokio::test]
+async fn a_name_that_only_a_client_knows_is_no_model() {
+    let house = House::new();
+    house.polled(&[("claude-sonnet", 0.5)]);
+    let before = health(&house).await["models_available"].clone();
+    // Its mark has ended, so a request would be let through.
+    super::routing::mark(&house, "invented", now() - 3_600_000);
+    assert_eq!(health(&house).await["models_available"], before);
+}

@@ -293,6 +293,11 @@ impl House {
 
     /// A poll of the default upstream that showed these fractions.
     fn polled(&self, models: &[(&str, f64)]) {
+        self.polled_at("default", models);
+    }
+
+    /// The same of another upstream.
+    fn polled_at(&self, upstream: &str, models: &[(&str, f64)]) {
         let models: serde_json::Map<String, Value> = models
             .iter()
             .map(|(model, left)| {
@@ -307,7 +312,7 @@ impl House {
         let health = parse_health(body.to_string().as_bytes(), now()).unwrap();
         self.state
             .book
-            .poll_succeeded("default", now(), now(), health);
+            .poll_succeeded(upstream, now(), now(), health);
     }
 }
 

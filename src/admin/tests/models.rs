@@ -53,6 +53,7 @@ async fn each_client_gets_its_shape() {
 async fn a_key_sees_what_it_may_use() {
     let house = House::new();
     house.polled(&[("claude-opus", 0.5), ("claude-zeta", 0.5), ("gemini", 0.5)]);
+    house.polled_at("backup", &[("claude-elsewhere", 0.5)]);
     let (_, claude) = house.key("claude", &["claude-*"]);
     let (_, alias) = house.key("alias", &["gpt-4o"]);
     let (_, none) = house.key("none", &["x"]);

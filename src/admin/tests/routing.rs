@@ -4,12 +4,12 @@ use super::*;
 use crate::routing::{Attempt, Failure, Reason, Tier};
 use serde_json::json;
 
-fn mark(house: &House, model: &str) {
+pub(super) fn mark(house: &House, model: &str, at: u64) {
     let tier = Tier::new(model, "default");
     let attempt = Attempt {
         tier: &tier,
         key: 1,
-        began: now(),
+        began: at,
         probe: None,
         first: true,
     };
@@ -18,7 +18,7 @@ fn mark(house: &House, model: &str) {
         house
             .state
             .book
-            .attempt_failed(&attempt, &failure, now())
+            .attempt_failed(&attempt, &failure, at)
             .marked
     );
 }
@@ -83,7 +83,7 @@ async fn marks_are_cleared_all_or_in_part() {
     let house = House::new();
     let marked = |tiers: Vec<Value>| tiers.iter().filter(|t| t["state"] == "cooldown").count();
     for model in ["claude-opus", "claude-sonnet"] {
-        mark(&house, model);
+        mark(&house, model, now());
     }
     let shown = rows(house.admin("/admin/fallback").send().await).await;
     assert!(
@@ -147,6 +147,18 @@ async fn explain_names_the_tiers_in_order() {
                 .contains("may not use this model")
         );
     }
+    let mut old = NewKey::named("old");
+    old.expires_at = Some(now() - 1);
+    let (old, _) = house.state.keys.create(old, now()).unwrap();
+    let over = ask(json!({"model": "claude-sonnet", "key": old.id}))
+        .await
+        .json();
+    assert!(
+        over["tiers"][0]["why"]
+            .as_str()
+            .unwrap()
+            .contains("expired")
+    );
     house.state.keys.disable(&id, now()).unwrap();
     let off = ask(json!({"model": "claude-sonnet", "key": id}))
         .await
@@ -196,4 +208,25 @@ async fn a_reload_goes_on_when_its_caller_leaves() {
     let ended = reloads.wait_for(|count| *count == 1);
     let limit = std::time::Duration::from_secs(10);
     assert!(tokio::time::timeout(limit, ended).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_upstream_without_quotas_is_never_stale() {
+    let house = House::new();
+    // As before a reload that set health = "none".
+    house.state.book.poll_refused("backup", now(), now(), "404");
+    let json = house.admin("/admin/fallback").send().await.json();
+    assert_eq!(
+        (&json["upstreams"]["backup"]["stale"], &json["stale"]),
+        (&json!(false), &json!(false))
+    );
+    house
+        .state
+        .book
+        .poll_refused("default", now(), now(), "404");
+    let json = house.admin("/admin/fallback").send().await.json();
+    assert_eq!(
+        (&json["upstreams"]["default"]["stale"], &json["stale"]),
+        (&json!(true), &json!(true))
+    );
 }

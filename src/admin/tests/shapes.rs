@@ -183,6 +183,12 @@ async fn no_error_repeats_a_key() {
             reply.text
         );
     }
+    // Somebody takes the secret for the name.
+    house.key(secret, &[]);
+    let name = format!("{{\"name\": \"{secret}\"}}");
+    let taken = house.admin("POST /admin/keys").body(name).send().await;
+    assert_eq!(taken.status, 409);
+    assert!(!taken.text.contains("0123456789abcdef"), "{}", taken.text);
     let body = format!("{{\"model\": \"m\", \"key\": \"{secret}\"}}");
     let reply = house.admin("POST /admin/explain").body(body).send().await;
     assert_eq!(

@@ -184,3 +184,10 @@ async fn when_usage_has_ended_the_answer_is_503() {
         (StatusCode::SERVICE_UNAVAILABLE, "api_error")
     );
 }
+
+#[tokio::test]
+async fn the_admin_key_has_usage_before_its_first_request() {
+    let house = House::new();
+    let reply = house.admin("/admin/usage/daily?key=admin").send().await;
+    assert_eq!((reply.status, reply.json()), (200, json!({"days": []})));
+}

@@ -20,10 +20,8 @@ pub(super) async fn online(api: &Api, action: &Action) -> Result<Answer, Failure
     if let Err(failure) = &answer
         && failure.status == Some(404)
     {
-        return match id_of_name(api, key).await? {
-            Some(id) => send(api, action, Some(&id)).await,
-            None => Err(unknown()),
-        };
+        let id = id_of_name(api, key).await?;
+        return send(api, action, Some(&id)).await;
     }
     answer
 }
@@ -47,8 +45,9 @@ async fn send(api: &Api, action: &Action, key: Option<&str>) -> Result<Answer, F
     api.call(method, &path, &[], body.as_ref()).await
 }
 
-/// The id of the key with this name. The admin API knows ids and secrets only.
-pub(in crate::cli) async fn id_of_name(api: &Api, name: &str) -> Result<Option<String>, Failure> {
+/// The id of the key with this name, for when no key has it for an id or a secret: the admin API
+/// knows nothing else.
+pub(in crate::cli) async fn id_of_name(api: &Api, name: &str) -> Result<String, Failure> {
     let list = api.get(&["admin", "keys"], &[]).await?;
     let keys = list.json.get("keys").and_then(Value::as_array);
     let found = keys
@@ -56,7 +55,7 @@ pub(in crate::cli) async fn id_of_name(api: &Api, name: &str) -> Result<Option<S
         .flatten()
         .find(|key| key.get("name").and_then(Value::as_str) == Some(name));
     let id = found.and_then(|key| key.get("id")).and_then(Value::as_str);
-    Ok(id.map(str::to_owned))
+    id.map(str::to_owned).ok_or_else(unknown)
 }
 
 /// What was asked for is not repeated: it may be a secret.

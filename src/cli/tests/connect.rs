@@ -83,7 +83,7 @@ fn the_key_comes_from_the_file_then_the_environment_then_the_configuration() {
     assert_eq!(key(&named, &[ENV_KEY]), "key-of-a-file");
     assert_eq!(key(&ConnectArgs::default(), &[ENV_KEY]), ENV_KEY.1);
     assert_eq!(
-        key(&ConnectArgs::default(), &[("ADMIN_KEY", " ")]),
+        key(&ConnectArgs::default(), &[("ADMIN_KEY", "")]),
         "key-of-the-configuration-of-the-test"
     );
     let none = target(&ConnectArgs::default(), &[], &[]).unwrap_err();

@@ -1,6 +1,8 @@
 use serde_json::json;
 
-use crate::cli::explain::render;
+use super::fake::Fake;
+use crate::cli::explain::{ask, render};
+use crate::cli::http::block_on;
 
 #[test]
 fn a_line_for_each_tier_with_its_reason() {
@@ -39,5 +41,32 @@ fn an_answer_of_another_kind_is_an_error() {
     assert_eq!(
         error.to_string(),
         "the answer has no resolved; is the gateway of another version?"
+    );
+}
+
+#[test]
+fn a_key_is_found_by_its_name_or_said_to_be_unknown() {
+    let fake = Fake::start(|line| match line {
+        "GET /admin/keys" => (
+            200,
+            r#"{"keys": [{"id": "key_a", "name": "alice"}]}"#.to_owned(),
+        ),
+        _ => (404, "{}".to_owned()),
+    });
+    let api = fake.api();
+    assert!(block_on(ask(&api, "m", Some("alice"))).is_err());
+    let bodies: Vec<String> = fake.asked().into_iter().map(|asked| asked.body).collect();
+    assert_eq!(
+        bodies,
+        [
+            r#"{"key":"alice","model":"m"}"#,
+            "",
+            r#"{"key":"key_a","model":"m"}"#
+        ]
+    );
+    let error = block_on(ask(&api, "m", Some("luna-secret"))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no key has this id, name or secret; luna keys list shows them"
     );
 }

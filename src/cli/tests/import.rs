@@ -66,7 +66,7 @@ fn the_configured_file_itself_is_taken_over_in_its_place() {
     assert!(
         !std::fs::read_to_string(&settings.store.keys_file)
             .unwrap()
-            .contains("sk-old")
+            .contains("secret-number")
     );
     let own = import(&settings, &settings.store.keys_file).err().unwrap();
     assert!(own.to_string().contains("of Luna already"), "{own}");

@@ -68,8 +68,8 @@ pub(super) async fn online(
     let mut answer = fetch(api, args, args.key.as_deref()).await;
     if let (Err(failure), Some(name)) = (&answer, &args.key)
         && failure.status == Some(404)
-        && let Some(id) = id_of_name(api, name).await?
     {
+        let id = id_of_name(api, name).await?;
         answer = fetch(api, args, Some(&id)).await;
     }
     let answer = answer?;
