@@ -268,10 +268,6 @@ impl Gateway {
         };
         self.book.attempt_committed(&told, now);
         attempt.probe = None;
-        self.metrics
-            .attempts
-            .with_label_values(&[self.metrics.model_label(&attempt.tier.model), "ok"])
-            .inc();
         if let Some(account) = account {
             account.served_model = Some(Arc::clone(&attempt.tier.model));
             account.upstream = Arc::clone(&attempt.tier.upstream);
@@ -353,7 +349,7 @@ impl Gateway {
         let probe = attempt.probe.take();
         if committed {
             // The answer is this tier's for good; its probe was settled at the commit.
-            self.count_attempt(&attempt.tier.model, failure.reason);
+            self.count_attempt(&attempt.tier.model, failure.reason.as_str());
             if let Some(account) = ctx.account.as_deref_mut() {
                 account.stream_error = true;
             }
@@ -426,7 +422,7 @@ impl Gateway {
             now,
         );
         let after = flight.trail.failed(index, failure.clone());
-        self.count_attempt(&tier.model, failure.reason);
+        self.count_attempt(&tier.model, failure.reason.as_str());
         if outcome.suspect_429 {
             let label = self.metrics.model_label(&tier.model);
             self.metrics.suspect.with_label_values(&[label]).inc();
@@ -452,10 +448,11 @@ impl Gateway {
         after
     }
 
-    fn count_attempt(&self, model: &str, reason: Reason) {
+    /// `attempts_total`: once for each call of an upstream, when its outcome is known.
+    pub(super) fn count_attempt(&self, model: &str, outcome: &str) {
         self.metrics
             .attempts
-            .with_label_values(&[self.metrics.model_label(model), reason.as_str()])
+            .with_label_values(&[self.metrics.model_label(model), outcome])
             .inc();
     }
 

@@ -5,7 +5,7 @@
 //! [`REFRESH`], and after a failed connection) and requests read the result.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -35,13 +35,26 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(name: &str, upstream: Arc<Upstream>, lookup: Arc<Notify>) -> Self {
-        let fixed = upstream
+    /// `wait`: look the name up at once, which blocks; else the background task does.
+    fn new(name: &str, upstream: Arc<Upstream>, lookup: Arc<Notify>, wait: bool) -> Self {
+        let fixed: Vec<SocketAddr> = upstream
             .url
             .host
             .parse()
             .map(|ip| vec![SocketAddr::new(ip, upstream.url.port)])
             .unwrap_or_default();
+        let fixed = if fixed.is_empty() && wait {
+            let url = &upstream.url;
+            match (url.host.as_str(), url.port).to_socket_addrs() {
+                Ok(found) => found.collect(),
+                Err(e) => {
+                    log::warn!("upstream {name}: cannot resolve {}: {e}", url.host);
+                    fixed
+                }
+            }
+        } else {
+            fixed
+        };
         Self {
             upstream,
             name: name.into(),
@@ -136,12 +149,13 @@ impl Endpoints {
             current: ArcSwap::from_pointee(HashMap::new()),
             lookup: Arc::new(Notify::new()),
         };
-        endpoints.update(settings);
+        endpoints.update(settings, false);
         endpoints
     }
 
-    /// Takes over changed settings; an unchanged upstream keeps what is known of it.
-    pub(super) fn update(&self, settings: &Settings) {
+    /// Takes over changed settings; an unchanged upstream keeps what is known of it. With `wait`
+    /// (which blocks) a new name is resolved before requests see it.
+    pub(super) fn update(&self, settings: &Settings, wait: bool) {
         let old = self.current.load();
         let new = settings
             .upstreams
@@ -156,6 +170,7 @@ impl Endpoints {
                         name,
                         Arc::clone(upstream),
                         Arc::clone(&self.lookup),
+                        wait,
                     ))
                 });
                 (Arc::clone(&endpoint.name), endpoint)

@@ -103,6 +103,12 @@ impl Gateway {
             if let Some(account) = ctx.account.as_deref_mut() {
                 settle(flight, account);
                 self.count_fallbacks(flight, account);
+                if let Some(attempt) = &flight.attempt
+                    && !account.stream_error
+                {
+                    let outcome = if account.aborted { "aborted" } else { "ok" };
+                    self.count_attempt(&attempt.tier.model, outcome);
+                }
             }
         } else if let Some(account) = ctx.account.as_deref_mut()
             && e.is_some_and(|e| *e.esource() == ErrorSource::Downstream)
@@ -214,7 +220,7 @@ fn settle(flight: &mut Flight, account: &mut Account) {
     let Some(attempt) = flight.attempt.as_ref() else {
         return;
     };
-    if !flight.control.committed() {
+    if !flight.control.committed() && !account.aborted {
         return;
     }
     let seen = attempt.usage();

@@ -123,9 +123,10 @@ impl Inner {
             .unwrap_or(0)
     }
 
-    /// Takes over what changed in the settings that is not read at every request.
+    /// Takes over what changed in the settings that is not read at every request. May block on a
+    /// look-up of names: not for async code.
     pub fn settings_changed(&self) {
-        self.endpoints.update(&self.settings.load());
+        self.endpoints.update(&self.settings.load(), true);
     }
 
     /// From now on connections are closed after their present answer.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::{HttpServerApp, HttpServerOptions};
-use pingora::connectors::ConnectorOptions;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::net::TcpListener;
@@ -20,6 +19,8 @@ use super::listener::{Connections, accept_loop};
 const MAX_TRIES: usize = 256;
 /// Idle upstream connections kept in all, by worker.
 const UPSTREAM_POOL: usize = 1024;
+/// The start waits at most so long for the upstreams' names.
+const FIRST_LOOKUP: Duration = Duration::from_secs(1);
 /// How often a drain looks whether the last connection has gone.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
@@ -41,7 +42,13 @@ pub struct Running {
 /// When the listener has no address.
 pub async fn serve(gateway: Gateway, listener: TcpListener) -> io::Result<Running> {
     let address = listener.local_addr()?;
-    gateway.endpoints.resolve_all().await;
+    // A name server that does not answer must not keep the gateway from starting.
+    let resolved = tokio::time::timeout(FIRST_LOOKUP, gateway.endpoints.resolve_all());
+    if resolved.await.is_err() {
+        log::warn!(
+            "looking up the upstreams' names takes long; requests wait for nothing and fail over"
+        );
+    }
     let settings = gateway.settings();
     let conf = ServerConf {
         threads: settings.server.threads,
@@ -76,7 +83,6 @@ pub async fn serve(gateway: Gateway, listener: TcpListener) -> io::Result<Runnin
     ));
     let resolver = gateway.clone();
     let resolving = tokio::spawn(async move { resolver.endpoints.keep_resolving().await });
-    let _ = ConnectorOptions::from_server_conf(&conf);
     Ok(Running {
         address,
         gateway,
