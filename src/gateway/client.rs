@@ -5,37 +5,12 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use crate::admin::client_address;
 use crate::wire::error::ClientFormat;
 
-/// Entries of `X-Forwarded-For` that are looked at, from the right.
-const MAX_HOPS: usize = 32;
-
-/// The client's address: the peer's, or, when the peer is a trusted proxy, the
-/// rightmost address in `X-Forwarded-For` that is not one.
+/// The client's address behind trusted proxies; the peer's own where a proxy does not say for whom it speaks.
 pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let peer = peer.to_canonical();
-    let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
-    if trusted.is_empty() || !is_trusted(&peer) {
-        return peer;
-    }
-    let mut last = peer;
-    let lines: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .collect();
-    let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
-    for hop in hops.take(MAX_HOPS) {
-        // What cannot be read ends the chain: nothing left of it can be trusted.
-        let Ok(ip) = hop.trim().parse::<IpAddr>() else {
-            break;
-        };
-        last = ip.to_canonical();
-        if !is_trusted(&last) {
-            break;
-        }
-    }
-    last
+    client_address(peer, headers, trusted).unwrap_or_else(|| peer.to_canonical())
 }
 
 /// The format that errors on `path` are written in.

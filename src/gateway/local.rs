@@ -138,7 +138,10 @@ async fn write(session: &mut Session, ctx: &mut Ctx, response: http::Response<Bo
             // A body of known size is in memory: it cannot fail on the way.
             Err(e) => return Error::e_because(ErrorType::InternalError, "a local answer", e),
         };
-        header.insert_header(CONTENT_LENGTH, bytes.len())?;
+        // For HEAD the router has emptied the body and kept the length of what GET would give.
+        if !head_only || !header.headers.contains_key(CONTENT_LENGTH) {
+            header.insert_header(CONTENT_LENGTH, bytes.len())?;
+        }
         return answer::write(socket, header, bytes).await;
     }
     header.remove_header(&CONTENT_LENGTH);

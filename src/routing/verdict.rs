@@ -131,13 +131,16 @@ fn of_failure<'a>(
     now: Millis,
 ) -> Cause<'a> {
     let reset = failure.reset.filter(|reset| *reset > now);
+    let reason = told(failure.reason, failure.ambiguous_max_retries, view);
+    // An overloaded tier with a full quota does not wait for that quota's reset.
+    let waits = view.until.is_some() && matches!(reason, Reason::Quota | Reason::Exhausted);
     Cause {
         tier,
-        reason: told(failure.reason, failure.ambiguous_max_retries, view),
+        reason,
         order: nth + 1,
         failure: Some(failure),
         again: reset.or(view.until),
-        reset: reset.or(view.reset_time.filter(|_| view.until.is_some())),
+        reset: reset.or(view.reset_time.filter(|_| waits)),
     }
 }
 

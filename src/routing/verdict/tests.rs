@@ -242,6 +242,23 @@ fn the_message_names_each_tier_with_its_reset() {
 }
 
 #[test]
+fn an_overloaded_tier_does_not_wait_for_the_reset_of_a_full_quota() {
+    let book = book();
+    poll(&book, T0, &[("a", 1.0, Some(T0 + 2 * HOUR))]);
+    let told = run(
+        &book,
+        &route(&["a"]),
+        T0,
+        &[("a", status(529, "Overloaded"))],
+    );
+    assert_eq!(
+        told.message,
+        "Every tier for a is overloaded: a on up: overloaded, until 2026-11-24 08:07:17 UTC (in 20s). \
+         Try again in 20s."
+    );
+}
+
+#[test]
 fn messages_are_bounded_and_never_quote_the_upstream() {
     let names: Vec<String> = (0..40).map(|n| format!("{}{n}", "m".repeat(200))).collect();
     let secret = self::status(500, "secret at /home/u");
