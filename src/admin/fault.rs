@@ -152,11 +152,9 @@ pub(super) fn render(
     if response.status() != StatusCode::METHOD_NOT_ALLOWED {
         return (response, None);
     }
-    let allowed = response.headers().get(ALLOW).and_then(|v| v.to_str().ok());
-    let message = format!(
-        "this route takes {}",
-        allowed.unwrap_or("no method").replace(',', ", ")
-    );
+    // axum writes that header last, outside of this layer.
+    let message =
+        "this route does not take this method; the allow header names those that it takes";
     let told = Told {
         refusal: Refusal::new(405, ErrorKind::InvalidRequest, message),
         errors: Vec::new(),

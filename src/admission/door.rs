@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method};
-use tower::layer::layer_fn;
 use tower::{Service, ServiceBuilder};
 
 use super::auth::{Authenticator, Identity};
+use super::guard::{Answer, Done, guard};
 use super::refusal::Refusal;
 use crate::config::Settings;
 use crate::usage::Endpoint;
@@ -33,47 +32,61 @@ pub struct Arrival<'a> {
     pub now: u64,
 }
 
+/// A head that has a place in the house.
+pub struct Inside<'a> {
+    arrival: Arrival<'a>,
+    place: Place,
+}
+
+/// ... and whose key is known.
+pub struct Known<'a> {
+    arrival: Arrival<'a>,
+    place: Place,
+    identity: Identity,
+}
+
 /// A request that may go on to its body.
 #[derive(Debug)]
 pub struct Admitted {
     pub identity: Identity,
     pub endpoint: Endpoint,
     /// Held to the request's end.
-    pub place: Option<Place>,
-}
-
-/// What every layer here answers: at once, with an [`Admitted`] or a [`Refusal`].
-pub type Answer = std::future::Ready<Result<Admitted, Refusal>>;
-
-fn no(refusal: Refusal) -> Answer {
-    std::future::ready(Err(refusal))
+    pub place: Place,
 }
 
 /// The stack. Read it downwards: that is the way of a request.
 pub fn door(
     auth: Arc<Authenticator>,
     house: Arc<House>,
-) -> impl for<'a> Service<Arrival<'a>, Response = Admitted, Error = Refusal, Future = Answer>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
+) -> impl for<'a> Service<Arrival<'a>, Response = Admitted, Error = Refusal, Future = Answer<Admitted>>
++ Clone {
     ServiceBuilder::new()
         // First, because it costs one comparison and guards all that reads headers below.
-        .layer(layer_fn(|inner| HeadLimit { inner }))
+        .layer(guard(small_head))
         // Before auth: a full house must refuse at the least cost, and its place must cover auth.
-        .layer(layer_fn(move |inner| FullHouse {
-            house: Arc::clone(&house),
-            inner,
-        }))
+        .layer(guard(entering(move |arrival| enter(&house, arrival))))
         // Before the route: without a key nobody learns which paths exist.
-        .layer(layer_fn(move |inner| KeyAuth {
-            auth: Arc::clone(&auth),
-            inner,
-        }))
+        .layer(guard(knowing(move |inside| known(&auth, inside))))
+        // The route before the body: a wrong path is a better answer than a wrong body.
+        .layer(guard(routed))
         // Last: what the head already says about a body that could not be taken.
-        .layer(layer_fn(|inner| BodyPromise { inner }))
-        .service(RouteOf)
+        .layer(guard(promised))
+        .service(Done)
+}
+
+// Closures take their lifetimes from these bounds.
+fn entering<F>(f: F) -> F
+where
+    F: for<'a> Fn(Arrival<'a>) -> Result<Inside<'a>, Refusal>,
+{
+    f
+}
+
+fn knowing<F>(f: F) -> F
+where
+    F: for<'a> Fn(Inside<'a>) -> Result<Known<'a>, Refusal>,
+{
+    f
 }
 
 /// Requests in flight, against `server.max_in_flight`.
@@ -105,149 +118,77 @@ impl Drop for Place {
     }
 }
 
-#[derive(Clone)]
-struct HeadLimit<S> {
-    inner: S,
+fn small_head(arrival: Arrival<'_>) -> Result<Arrival<'_>, Refusal> {
+    let limit = arrival.settings.server.max_header_bytes;
+    if arrival.head_bytes <= limit {
+        return Ok(arrival);
+    }
+    let mut refusal = Refusal::new(
+        431,
+        ErrorKind::InvalidRequest,
+        format!(
+            "the request header has {} bytes; at most {limit} are taken (server.max_header_bytes)",
+            arrival.head_bytes
+        ),
+    );
+    refusal.limit = Some("header_bytes");
+    Err(refusal)
 }
 
-impl<'a, S> Service<Arrival<'a>> for HeadLimit<S>
-where
-    S: Service<Arrival<'a>, Response = Admitted, Error = Refusal, Future = Answer>,
-{
-    type Response = Admitted;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, arrival: Arrival<'a>) -> Answer {
-        let limit = arrival.settings.server.max_header_bytes;
-        if arrival.head_bytes > limit {
-            let mut refusal = Refusal::new(
-                431,
-                ErrorKind::InvalidRequest,
-                format!(
-                    "the request header has {} bytes; at most {limit} are taken (server.max_header_bytes)",
-                    arrival.head_bytes
-                ),
-            );
-            refusal.limit = Some("header_bytes");
-            return no(refusal);
-        }
-        self.inner.call(arrival)
+fn enter<'a>(house: &Arc<House>, arrival: Arrival<'a>) -> Result<Inside<'a>, Refusal> {
+    match house.enter(arrival.settings.server.max_in_flight) {
+        Some(place) => Ok(Inside { arrival, place }),
+        None => Err(Refusal::full_house(
+            "in_flight",
+            "the gateway is full; try again in a second",
+        )),
     }
 }
 
-#[derive(Clone)]
-struct FullHouse<S> {
-    house: Arc<House>,
-    inner: S,
+fn known<'a>(auth: &Authenticator, inside: Inside<'a>) -> Result<Known<'a>, Refusal> {
+    let Inside { arrival, place } = inside;
+    let identity = auth.check(arrival.headers, arrival.client, arrival.now)?;
+    Ok(Known {
+        arrival,
+        place,
+        identity,
+    })
 }
 
-impl<'a, S> Service<Arrival<'a>> for FullHouse<S>
-where
-    S: Service<Arrival<'a>, Response = Admitted, Error = Refusal, Future = Answer>,
-{
-    type Response = Admitted;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, arrival: Arrival<'a>) -> Answer {
-        let Some(place) = self.house.enter(arrival.settings.server.max_in_flight) else {
-            return no(Refusal::full_house(
-                "in_flight",
-                "the gateway is full; try again in a second",
-            ));
-        };
-        let admitted = self.inner.call(arrival).into_inner();
-        std::future::ready(admitted.map(|mut admitted| {
-            admitted.place = Some(place);
-            admitted
-        }))
-    }
+fn routed(known: Known<'_>) -> Result<(Arrival<'_>, Admitted), Refusal> {
+    let endpoint = endpoint_of(known.arrival.method, known.arrival.path)?;
+    let admitted = Admitted {
+        identity: known.identity,
+        endpoint,
+        place: known.place,
+    };
+    Ok((known.arrival, admitted))
 }
 
-#[derive(Clone)]
-struct KeyAuth<S> {
-    auth: Arc<Authenticator>,
-    inner: S,
-}
-
-impl<'a, S> Service<Arrival<'a>> for KeyAuth<S>
-where
-    S: Service<(Arrival<'a>, Identity), Response = Admitted, Error = Refusal, Future = Answer>,
-{
-    type Response = Admitted;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
+fn promised((arrival, admitted): (Arrival<'_>, Admitted)) -> Result<Admitted, Refusal> {
+    if let Some(coding) = arrival.headers.get(CONTENT_ENCODING)
+        && !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"identity")
+        && !coding.is_empty()
+    {
+        return Err(Refusal::new(
+            415,
+            ErrorKind::InvalidRequest,
+            "a request body with a content-encoding is not taken; send plain JSON",
+        ));
     }
-
-    fn call(&mut self, arrival: Arrival<'a>) -> Answer {
-        match self
-            .auth
-            .check(arrival.headers, arrival.client, arrival.now)
-        {
-            Ok(identity) => self.inner.call((arrival, identity)),
-            Err(refusal) => no(refusal),
-        }
+    let length = arrival
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.trim().parse::<u64>().ok());
+    let limit = arrival.settings.server.max_body_bytes;
+    if length.is_some_and(|length| usize::try_from(length).is_ok_and(|l| l > limit)) {
+        return Err(too_large(limit));
     }
-}
-
-#[derive(Clone)]
-struct BodyPromise<S> {
-    inner: S,
-}
-
-impl<'a, S> Service<(Arrival<'a>, Identity)> for BodyPromise<S>
-where
-    S: Service<(Arrival<'a>, Identity), Response = Admitted, Error = Refusal, Future = Answer>,
-{
-    type Response = Admitted;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, (arrival, identity): (Arrival<'a>, Identity)) -> Answer {
-        // The route first: a wrong path is a better answer than a wrong body.
-        let admitted = self.inner.call((arrival, identity)).into_inner();
-        std::future::ready(admitted.and_then(|admitted| {
-            if let Some(coding) = arrival.headers.get(CONTENT_ENCODING)
-                && !coding
-                    .as_bytes()
-                    .trim_ascii()
-                    .eq_ignore_ascii_case(b"identity")
-                && !coding.is_empty()
-            {
-                return Err(Refusal::new(
-                    415,
-                    ErrorKind::InvalidRequest,
-                    "a request body with a content-encoding is not taken; send plain JSON",
-                ));
-            }
-            let length = arrival
-                .headers
-                .get(CONTENT_LENGTH)
-                .and_then(|v| v.to_str().ok())
-                .and_then(|v| v.trim().parse::<u64>().ok());
-            let limit = arrival.settings.server.max_body_bytes;
-            if length.is_some_and(|length| usize::try_from(length).is_ok_and(|l| l > limit)) {
-                return Err(too_large(limit));
-            }
-            Ok(admitted)
-        }))
-    }
+    Ok(admitted)
 }
 
 /// 413, with the limit and its setting.
@@ -259,30 +200,6 @@ pub fn too_large(limit: usize) -> Refusal {
     );
     refusal.limit = Some("body_bytes");
     refusal
-}
-
-/// Which LLM route a path is; the innermost service of the stack.
-#[derive(Clone)]
-struct RouteOf;
-
-impl<'a> Service<(Arrival<'a>, Identity)> for RouteOf {
-    type Response = Admitted;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (arrival, identity): (Arrival<'a>, Identity)) -> Answer {
-        std::future::ready(
-            endpoint_of(arrival.method, arrival.path).map(|endpoint| Admitted {
-                identity,
-                endpoint,
-                place: None,
-            }),
-        )
-    }
 }
 
 fn endpoint_of(method: &Method, path: &str) -> Result<Endpoint, Refusal> {

@@ -10,6 +10,7 @@
 
 pub mod auth;
 pub mod door;
+pub mod guard;
 pub mod plan;
 pub mod refusal;
 

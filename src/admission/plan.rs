@@ -1,25 +1,30 @@
 //! The second stack: what the body asks for, and which tiers may answer it.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use tower::layer::layer_fn;
 use tower::{Service, ServiceBuilder};
 
 use super::auth::Identity;
+use super::guard::{Answer, Done, guard};
 use super::refusal::Refusal;
 use crate::config::{Profile, Settings};
 use crate::routing::{Route, model_allowed};
-use crate::usage::Endpoint;
 use crate::wire::error::ErrorKind;
 use crate::wire::scan::{Head, ModelField};
+use crate::wire::text::clean;
 
 /// An admitted request whose body has been read and scanned.
 pub struct Ask<'a> {
     pub settings: &'a Settings,
     pub identity: &'a Identity,
-    pub endpoint: Endpoint,
     pub head: Head,
+}
+
+/// ... whose model has been named and resolved.
+pub struct Named<'a> {
+    settings: &'a Settings,
+    identity: &'a Identity,
+    plan: Plan,
 }
 
 /// What will be tried.
@@ -31,161 +36,140 @@ pub struct Plan {
     pub route: Route,
 }
 
-/// What every layer here answers, at once.
-pub type Answer = std::future::Ready<Result<Plan, Refusal>>;
-
 /// The stack. Read it downwards: that is the way of a request.
-pub fn plan() -> impl for<'a> Service<Ask<'a>, Response = Plan, Error = Refusal, Future = Answer>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
+pub fn plan()
+-> impl for<'a> Service<Ask<'a>, Response = Plan, Error = Refusal, Future = Answer<Plan>> + Clone {
     ServiceBuilder::new()
         // First: everything below needs a name.
-        .layer(layer_fn(|inner| ModelNamed { inner }))
+        .layer(guard(named))
         // Before the tiers: a key must not learn the state of a model that it may not use.
-        .layer(layer_fn(|inner| AllowList { inner }))
-        // Last: a chain whose tiers this version cannot speak to is the operator's error.
-        .layer(layer_fn(|inner| Speakable { inner }))
-        .service(Planned)
+        .layer(guard(allowed))
+        // Last: tiers that this version cannot speak to are left out.
+        .layer(guard(speakable))
+        .service(Done)
 }
 
-struct Named<'a> {
-    ask: Ask<'a>,
-    model: ModelField,
-    route: Route,
+fn named(ask: Ask<'_>) -> Result<Named<'_>, Refusal> {
+    let stream = ask.head.stream;
+    let Some(model) = ask.head.model.filter(|m| !m.name.is_empty()) else {
+        return Err(Refusal::invalid(
+            Some("model"),
+            "model: a model name is required",
+        ));
+    };
+    let route = ask.settings.rules.resolve(&model.name);
+    Ok(Named {
+        settings: ask.settings,
+        identity: ask.identity,
+        plan: Plan {
+            model,
+            stream,
+            route,
+        },
+    })
 }
 
-#[derive(Clone)]
-struct ModelNamed<S> {
-    inner: S,
-}
-
-impl<'a, S> Service<Ask<'a>> for ModelNamed<S>
-where
-    S: Service<Named<'a>, Response = Plan, Error = Refusal, Future = Answer>,
-{
-    type Response = Plan;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
+fn allowed(named: Named<'_>) -> Result<Named<'_>, Refusal> {
+    let Plan { model, route, .. } = &named.plan;
+    if model_allowed(route, &model.name, &named.identity.key().models) {
+        return Ok(named);
     }
-
-    fn call(&mut self, mut ask: Ask<'a>) -> Answer {
-        let model = ask.head.model.take().filter(|m| !m.name.is_empty());
-        let Some(model) = model else {
-            return std::future::ready(Err(Refusal::invalid(
-                Some("model"),
-                "model: a model name is required",
-            )));
-        };
-        let route = ask.settings.rules.resolve(&model.name);
-        self.inner.call(Named { ask, model, route })
-    }
+    Err(Refusal::new(
+        403,
+        ErrorKind::Permission,
+        format!(
+            "this API key may not use the model {}; ask the operator which models it may use",
+            clean(&model.name)
+        ),
+    ))
 }
 
-#[derive(Clone)]
-struct AllowList<S> {
-    inner: S,
+fn speakable(named: Named<'_>) -> Result<Plan, Refusal> {
+    let speaks = |name: &Arc<str>| {
+        let upstream = named.settings.upstreams.get(&**name);
+        upstream.is_some_and(|upstream| upstream.profile != Profile::Openai)
+    };
+    let mut plan = named.plan;
+    if plan.route.tiers.iter().all(|tier| speaks(&tier.upstream)) {
+        return Ok(plan);
+    }
+    let tiers = plan.route.tiers.iter();
+    let kept: Vec<_> = tiers
+        .filter(|tier| speaks(&tier.upstream))
+        .cloned()
+        .collect();
+    if kept.is_empty() {
+        return Err(Refusal::new(
+            404,
+            ErrorKind::NotFound,
+            format!(
+                "the model {} is only offered by an upstream whose format this version does not convert to",
+                clean(&plan.model.name)
+            ),
+        ));
+    }
+    plan.route.tiers = kept.into();
+    Ok(plan)
 }
 
-impl<'a, S> Service<Named<'a>> for AllowList<S>
-where
-    S: Service<Named<'a>, Response = Plan, Error = Refusal, Future = Answer>,
-{
-    type Response = Plan;
-    type Error = Refusal;
-    type Future = Answer;
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
-    }
+    use super::*;
+    use crate::keys::{Auth, KeyStore, NewKey};
+    use crate::store::DataLock;
+    use tower::ServiceExt;
 
-    fn call(&mut self, named: Named<'a>) -> Answer {
-        let allowed = &named.ask.identity.key().models;
-        if !allowed.is_empty() && !model_allowed(&named.route, &named.model.name, allowed) {
-            return std::future::ready(Err(Refusal::new(
-                403,
-                ErrorKind::Permission,
-                format!(
-                    "this API key may not use the model {}; ask the operator which models it may use",
-                    crate::wire::text::clean(&named.model.name)
-                ),
-            )));
+    fn head(model: Option<&str>) -> Head {
+        Head {
+            model: model.map(|name| ModelField {
+                name: name.to_owned(),
+                start: 0,
+                end: 0,
+            }),
+            stream: true,
         }
-        self.inner.call(named)
-    }
-}
-
-#[derive(Clone)]
-struct Speakable<S> {
-    inner: S,
-}
-
-impl<'a, S> Service<Named<'a>> for Speakable<S>
-where
-    S: Service<Named<'a>, Response = Plan, Error = Refusal, Future = Answer>,
-{
-    type Response = Plan;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut named: Named<'a>) -> Answer {
-        let settings = named.ask.settings;
-        let speaks = |name: &Arc<str>| {
-            settings
-                .upstreams
-                .get(&**name)
-                .is_some_and(|upstream| upstream.profile != Profile::Openai)
+    async fn ask(models: &[&str], model: Option<&str>) -> Result<Plan, Refusal> {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = DataLock::acquire(folder.path()).unwrap();
+        let path = folder.path().join("keys.json");
+        let (keys, _) = KeyStore::open(&path, &lock, None, 1).unwrap();
+        let mut new = NewKey::named("k");
+        new.models = models.iter().map(|m| (*m).to_owned()).collect();
+        let (_, secret) = keys.create(new, 1).unwrap();
+        let Auth::Client(key) = keys.table().authenticate(secret.reveal().as_bytes(), 2) else {
+            panic!("the key was just made");
         };
-        if !named.route.tiers.iter().all(|tier| speaks(&tier.upstream)) {
-            let kept: Vec<_> = named
-                .route
-                .tiers
-                .iter()
-                .filter(|tier| speaks(&tier.upstream))
-                .cloned()
-                .collect();
-            if kept.is_empty() {
-                return std::future::ready(Err(Refusal::new(
-                    404,
-                    ErrorKind::NotFound,
-                    format!(
-                        "the model {} is only offered by an upstream whose format this version does not convert to",
-                        crate::wire::text::clean(&named.model.name)
-                    ),
-                )));
-            }
-            named.route.tiers = kept.into();
+        let chains = r#"{"chains":{"a":["a","b"]},"aliases":{"fast":"a"}}"#;
+        let settings = Settings::from_text("", Some(chains), Path::new("/")).unwrap();
+        plan()
+            .oneshot(Ask {
+                settings: &settings,
+                identity: &Identity::Client(key),
+                head: head(model),
+            })
+            .await
+    }
+
+    #[tokio::test]
+    async fn the_name_is_required_allowed_and_resolved() {
+        for absent in [None, Some("")] {
+            let refusal = ask(&[], absent).await.unwrap_err();
+            assert_eq!(
+                (refusal.error.status, refusal.error.param.as_deref()),
+                (400, Some("model"))
+            );
         }
-        self.inner.call(named)
-    }
-}
-
-/// The innermost service: hands the pieces over.
-#[derive(Clone)]
-struct Planned;
-
-impl<'a> Service<Named<'a>> for Planned {
-    type Response = Plan;
-    type Error = Refusal;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, named: Named<'a>) -> Answer {
-        std::future::ready(Ok(Plan {
-            model: named.model,
-            stream: named.ask.head.stream,
-            route: named.route,
-        }))
+        let made = ask(&["a"], Some("fast")).await.unwrap();
+        assert_eq!(&*made.route.resolved, "a");
+        assert_eq!(made.route.tiers.len(), 2);
+        assert!(made.stream);
+        assert_eq!(
+            ask(&["b"], Some("fast")).await.unwrap_err().error.status,
+            403
+        );
     }
 }

@@ -141,7 +141,7 @@ impl Envelope {
 fn header_safe(name: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(name)
         .ok()
-        .filter(|_| name.len() <= 256)
+        .filter(|_| (1..=256).contains(&name.len()))
 }
 
 /// Writes a whole answer, without its body for HEAD.

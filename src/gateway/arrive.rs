@@ -190,7 +190,6 @@ impl Gateway {
             .call(Ask {
                 settings: &ctx.settings,
                 identity: &account.identity,
-                endpoint: account.endpoint,
                 head,
             })
             .await?;
@@ -299,6 +298,9 @@ impl Gateway {
         let read_on = unread && !waits;
         if unread && (waits || too_long || ctx.status == 408) {
             socket.set_keepalive(None);
+        } else {
+            // What is unread is read below; pingora would close the connection at the answer.
+            socket.set_close_on_response_before_downstream_finish(false);
         }
         answer::write(socket, header, body).await?;
         if read_on && !drain(socket).await {

@@ -3,6 +3,9 @@
 //! Knows nothing of pingora's phases: the filters in `proxy` hand it headers
 //! and bytes, and it says what may pass, what must be held, and how it failed.
 
+mod stream;
+mod whole;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +14,16 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use pingora::http::ResponseHeader;
 
+use self::stream::{StreamAnswer, stream_failure};
+use self::whole::WholeAnswer;
 use super::endpoint::Endpoint;
 use crate::config::{Limits, Profile};
 use crate::routing::{Failure, Millis, ProbeGuard, Tier, classify, classify_error_event};
-use crate::wire::answer::{AnswerFault, UsageTail, check_message};
-use crate::wire::anthropic::{Step, StreamFault, StreamWatch};
-use crate::wire::sse::{Event, Splitter};
+use crate::wire::anthropic::StreamFault;
 use crate::wire::usage::UsageSeen;
 
 /// At most this much is held back before the commit; contracts/gateway.md section 5.
 const MAX_HELD: usize = 1 << 20;
-/// One event of a stream may be this long.
-const MAX_EVENT: usize = 16 << 20;
 /// An error body holds its reset time within this much (design, 8).
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// A second more of first-event limit for each of these many request bytes.
@@ -50,23 +51,6 @@ enum Answer {
     Whole(Box<WholeAnswer>),
     /// A status that is no answer; its body is read to learn why.
     Error(BytesMut),
-}
-
-struct StreamAnswer {
-    splitter: Splitter,
-    watch: StreamWatch,
-    held: Vec<Bytes>,
-    held_bytes: usize,
-    events: Vec<Event>,
-}
-
-struct WholeAnswer {
-    chunks: Vec<Bytes>,
-    bytes: usize,
-    /// Set once the answer outgrew what is held: it streams through from then on.
-    tail: Option<UsageTail>,
-    usage: UsageSeen,
-    finished: bool,
 }
 
 /// One attempt.
@@ -180,23 +164,11 @@ impl Attempt {
             return true;
         }
         if self.stream && is_sse {
-            self.answer = Answer::Stream(Box::new(StreamAnswer {
-                splitter: Splitter::new(MAX_EVENT),
-                watch: StreamWatch::new(),
-                held: Vec::new(),
-                held_bytes: 0,
-                events: Vec::with_capacity(4),
-            }));
+            self.answer = Answer::Stream(Box::new(StreamAnswer::new()));
             return true;
         }
         if !self.stream && kind.starts_with("application/json") {
-            self.answer = Answer::Whole(Box::new(WholeAnswer {
-                chunks: Vec::new(),
-                bytes: 0,
-                tail: None,
-                usage: UsageSeen::default(),
-                finished: false,
-            }));
+            self.answer = Answer::Whole(Box::default());
             return true;
         }
         if kind.starts_with("application/json") {
@@ -321,197 +293,4 @@ fn error_answer(
         return failure;
     }
     classify(status, content_type, body, retry_after, now)
-}
-
-fn stream_failure(fault: &StreamFault, now: Millis) -> Failure {
-    match fault {
-        StreamFault::ErrorEvent(data) => classify_error_event(data, now),
-        StreamFault::Empty => Failure::empty(),
-        StreamFault::Cut => Failure::cut(),
-        StreamFault::SecondStart => {
-            Failure::garbage("the upstream began its message a second time")
-        }
-        StreamFault::Garbage(what) => {
-            Failure::garbage(&format!("the upstream's stream cannot be read: {what}"))
-        }
-        StreamFault::TooLarge => Failure::garbage("an event of the upstream's stream is too long"),
-    }
-}
-
-impl StreamAnswer {
-    /// The error holds the bytes that still may pass.
-    fn on_body(
-        &mut self,
-        data: Option<Bytes>,
-        end: bool,
-        now: Millis,
-    ) -> Result<Passed, (Failure, Bytes)> {
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
-        let mut out = Outgoing::default();
-        let mut fault = None;
-        if let Some(chunk) = data {
-            let clean = self.splitter.pending() == 0;
-            if self.splitter.push(chunk.clone(), &mut events).is_err() {
-                fault = Some(StreamFault::TooLarge);
-            }
-            let all = events.len();
-            let mut passed = 0;
-            for event in &events {
-                match self.watch.on_event(event) {
-                    Step::Hold => self.hold(event.raw.clone(), false),
-                    Step::Restart => self.hold(event.raw.clone(), true),
-                    Step::Commit => {
-                        for held in self.held.drain(..) {
-                            out.push(held);
-                        }
-                        self.held_bytes = 0;
-                        out.push(event.raw.clone());
-                    }
-                    Step::Pass => {
-                        passed += 1;
-                        out.push(event.raw.clone());
-                    }
-                    Step::Ignore => {}
-                    Step::Fail(found) => {
-                        fault = Some(found);
-                        break;
-                    }
-                }
-                if self.held_bytes > MAX_HELD {
-                    fault = Some(StreamFault::TooLarge);
-                    break;
-                }
-            }
-            if passed == all && clean && self.splitter.pending() == 0 && fault.is_none() {
-                // Every event of the chunk passes and nothing else is in it: pass the chunk itself.
-                out = Outgoing::from(chunk);
-            }
-        }
-        self.events = events;
-        if let Some(fault) = fault {
-            return Err((stream_failure(&fault, now), out.into_bytes()));
-        }
-        if !end {
-            return Ok(match out.is_empty() {
-                true => Passed::Hold,
-                false if self.watch.finished() => Passed::Done(out.into_bytes()),
-                false => Passed::Go(out.into_bytes()),
-            });
-        }
-        match self.watch.on_end() {
-            Ok(()) => Ok(Passed::Done(out.into_bytes())),
-            Err(fault) => Err((stream_failure(&fault, now), out.into_bytes())),
-        }
-    }
-
-    fn hold(&mut self, raw: Bytes, anew: bool) {
-        if anew {
-            self.held.clear();
-            self.held_bytes = 0;
-        }
-        self.held_bytes += raw.len();
-        self.held.push(raw);
-    }
-}
-
-/// Collects what passes of one chunk; a single piece stays uncopied.
-#[derive(Default)]
-struct Outgoing {
-    first: Option<Bytes>,
-    more: BytesMut,
-}
-
-impl From<Bytes> for Outgoing {
-    fn from(all: Bytes) -> Self {
-        Self {
-            first: Some(all),
-            more: BytesMut::new(),
-        }
-    }
-}
-
-impl Outgoing {
-    fn push(&mut self, piece: Bytes) {
-        if self.first.is_none() && self.more.is_empty() {
-            self.first = Some(piece);
-            return;
-        }
-        if let Some(first) = self.first.take() {
-            self.more.reserve(first.len() + piece.len());
-            self.more.extend_from_slice(&first);
-        }
-        self.more.extend_from_slice(&piece);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.more.is_empty()
-    }
-
-    fn into_bytes(self) -> Bytes {
-        self.first.unwrap_or_else(|| self.more.freeze())
-    }
-}
-
-impl WholeAnswer {
-    fn on_body(&mut self, data: Option<Bytes>, end: bool, now: Millis) -> Result<Passed, Failure> {
-        if let Some(tail) = &mut self.tail {
-            let data = data.unwrap_or_default();
-            tail.feed(&data);
-            return self.tail_state(data, end);
-        }
-        if let Some(data) = data {
-            self.bytes += data.len();
-            self.chunks.push(data);
-        }
-        if end {
-            let body = crate::wire::scan::join(std::mem::take(&mut self.chunks), None);
-            return match check_message(&body) {
-                Ok(answer) => {
-                    self.usage = answer.usage;
-                    self.finished = true;
-                    Ok(Passed::Done(body))
-                }
-                Err(fault) => Err(answer_failure(fault, now)),
-            };
-        }
-        if self.bytes <= MAX_HELD {
-            return Ok(Passed::Hold);
-        }
-        // Longer than what may be held: from here on it streams through.
-        let body = crate::wire::scan::join(std::mem::take(&mut self.chunks), None);
-        let mut tail = UsageTail::new();
-        tail.feed(&body);
-        self.tail = Some(tail);
-        Ok(Passed::Go(body))
-    }
-
-    fn tail_state(&mut self, data: Bytes, end: bool) -> Result<Passed, Failure> {
-        if !end {
-            return Ok(if data.is_empty() {
-                Passed::Hold
-            } else {
-                Passed::Go(data)
-            });
-        }
-        let (usage, closed) = self.tail.take().map(UsageTail::finish).unwrap_or_default();
-        self.usage = usage;
-        self.finished = closed;
-        if closed {
-            Ok(Passed::Done(data))
-        } else {
-            Err(Failure::cut())
-        }
-    }
-}
-
-fn answer_failure(fault: AnswerFault, now: Millis) -> Failure {
-    match fault {
-        AnswerFault::Empty => Failure::empty(),
-        AnswerFault::Error(body) => error_answer(200, None, None, &body, now),
-        AnswerFault::NotJson => Failure::not_an_answer("a 200 whose body is not JSON"),
-        AnswerFault::WrongShape(what) => {
-            Failure::not_an_answer(&format!("a 200 that is not a message: {what}"))
-        }
-    }
 }

@@ -96,7 +96,7 @@ pub(super) struct Account {
     pub(super) tokens: Tokens,
     pub(super) estimated: bool,
     pub(super) first_event: Option<Duration>,
-    pub(super) _place: Option<Place>,
+    pub(super) _place: Place,
 }
 
 /// The name under which a request is counted whose model nobody knows.

@@ -21,6 +21,7 @@ mod client;
 mod context;
 mod control;
 mod endpoint;
+mod failures;
 mod leave;
 mod listener;
 mod local;
