@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use luna::routing::{classify, classify_error_event, parse_health};
-use luna::wire::anthropic::{Step, StreamWatch};
 use luna::wire::answer::check_message;
+use luna::wire::anthropic::{Step, StreamWatch};
 use luna::wire::scan::Scanner;
 use luna::wire::sse::Splitter;
 use luna::wire::text::clean;
@@ -38,7 +38,9 @@ pub fn scan(data: &[u8]) {
     let stream = value.get("stream").and_then(serde_json::Value::as_bool);
     assert_eq!(head.stream, stream.unwrap_or(false));
     if let Some(field) = head.model {
-        let literal = data.get(field.start..field.end).expect("the range lies in the body");
+        let literal = data
+            .get(field.start..field.end)
+            .expect("the range lies in the body");
         let read: String = serde_json::from_slice(literal).expect("the range is a JSON string");
         assert_eq!(read, field.name);
     }
@@ -49,8 +51,12 @@ pub fn sse(data: &[u8]) {
     let (a, b) = halves(data);
     let mut splitter = Splitter::new(1 << 20);
     let mut events = Vec::new();
-    if splitter.push(Bytes::copy_from_slice(a), &mut events).is_err()
-        || splitter.push(Bytes::copy_from_slice(b), &mut events).is_err()
+    if splitter
+        .push(Bytes::copy_from_slice(a), &mut events)
+        .is_err()
+        || splitter
+            .push(Bytes::copy_from_slice(b), &mut events)
+            .is_err()
     {
         return;
     }

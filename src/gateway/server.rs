@@ -21,6 +21,8 @@ const MAX_TRIES: usize = 256;
 const UPSTREAM_POOL: usize = 1024;
 /// The start waits at most so long for the upstreams' names.
 const FIRST_LOOKUP: Duration = Duration::from_secs(1);
+/// Requests at once on one HTTP/2 connection: an agent's whole swarm may share one.
+const H2_STREAMS: u32 = 1000;
 /// How often a drain looks whether the last connection has gone.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
@@ -68,6 +70,7 @@ pub async fn serve(gateway: Gateway, listener: TcpListener) -> io::Result<Runnin
         let mut options = pingora::protocols::http::v2::server::default_h2_options();
         let header = u32::try_from(settings.server.max_header_bytes).unwrap_or(u32::MAX);
         options.max_header_list_size(header.saturating_mul(2));
+        options.max_concurrent_streams(H2_STREAMS);
         options
     });
     proxy.handle_init_modules();

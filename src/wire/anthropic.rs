@@ -176,7 +176,7 @@ impl StreamWatch {
 
     fn before_commit(&mut self, event: &Event) -> Result<Step, StreamFault> {
         let Some(data) = content_of(event) else {
-            return Ok(Step::Hold);
+            return no_content(event, Step::Hold);
         };
         let (kind, body) = decode(event, &data)?;
         let needs_start = !matches!(kind, Kind::MessageStart | Kind::Other);
@@ -211,7 +211,7 @@ impl StreamWatch {
 
     fn after_commit(&mut self, event: &Event) -> Result<Step, StreamFault> {
         let Some(data) = content_of(event) else {
-            return Ok(Step::Pass);
+            return no_content(event, Step::Pass);
         };
         let (kind, body) = decode(event, &data)?;
         match kind {
@@ -299,6 +299,14 @@ impl StreamWatch {
     fn ends_tool(&self, body: &Body<'_>) -> bool {
         self.open_tools.contains(&body.index.unwrap_or_default())
     }
+}
+
+/// A comment or an event without data means nothing; lines of another kind, such as HTML, are no event stream.
+fn no_content(event: &Event, step: Step) -> Result<Step, StreamFault> {
+    if event.is_foreign() {
+        return Err(garbage("a line that is no field of an event"));
+    }
+    Ok(step)
 }
 
 /// How much of [`NO_RESPONSE`] the text of an answer is so far.

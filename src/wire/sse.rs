@@ -87,6 +87,12 @@ impl Event {
         Some((strip_space(line), strip_space(rest.strip_prefix(b"data:")?)))
     }
 
+    /// Whether some line is no field of an event stream: text of another kind, such as HTML.
+    pub fn is_foreign(&self) -> bool {
+        let known: [&[u8]; 4] = [b"event", b"data", b"id", b"retry"];
+        self.fields().any(|(name, _)| !known.contains(&name))
+    }
+
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         Lines { rest: &self.raw }.filter_map(field)
     }

@@ -8,7 +8,9 @@ mod entries;
 use std::path::Path;
 
 fn replay(target: &str, check: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
     let mut inputs = 0;
     for file in std::fs::read_dir(&folder).expect("the corpus is in the repository") {
         let path = file.expect("a readable entry").path();

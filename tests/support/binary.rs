@@ -41,6 +41,11 @@ impl Luna {
 
     /// Starts `luna serve` on what is in `folder`.
     pub fn again(folder: &Path) -> Self {
+        Self::again_with(folder, &[])
+    }
+
+    /// Starts `luna serve` on what is in `folder`, with these variables in its environment.
+    pub fn again_with(folder: &Path, env: &[(&str, &str)]) -> Self {
         let config: PathBuf = folder.join("luna.toml");
         let mut child = Command::new(path())
             .arg("serve")
@@ -49,6 +54,7 @@ impl Luna {
             .current_dir(folder)
             .env_clear()
             .env("RUST_LOG", "debug,h2=info,rustls=info,hyper=info")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

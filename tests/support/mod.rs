@@ -11,6 +11,7 @@
 )]
 
 pub mod binary;
+pub mod h1;
 pub mod raw;
 pub mod world;
 

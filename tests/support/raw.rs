@@ -53,8 +53,10 @@ impl Said {
         let mut rest = self.bytes.as_slice();
         let mut answers = Vec::new();
         while !rest.is_empty() {
-            let (answer, after) = parse(rest, head(answers.len()), self.closed)?
-                .ok_or_else(|| format!("an unfinished answer: {}", String::from_utf8_lossy(rest)))?;
+            let (answer, after) =
+                parse(rest, head(answers.len()), self.closed)?.ok_or_else(|| {
+                    format!("an unfinished answer: {}", String::from_utf8_lossy(rest))
+                })?;
             if answer.until_close && !after.is_empty() {
                 return Err("bytes after an answer that ends with its connection".to_owned());
             }
@@ -87,9 +89,19 @@ pub async fn read_all(socket: &mut TcpStream, limit: Duration) -> Said {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         match timeout_at(until, socket.read(&mut buffer)).await {
-            Ok(Ok(0)) | Ok(Err(_)) => return Said { bytes, closed: true },
+            Ok(Ok(0)) | Ok(Err(_)) => {
+                return Said {
+                    bytes,
+                    closed: true,
+                };
+            }
             Ok(Ok(n)) => bytes.extend_from_slice(&buffer[..n]),
-            Err(_) => return Said { bytes, closed: false },
+            Err(_) => {
+                return Said {
+                    bytes,
+                    closed: false,
+                };
+            }
         }
     }
 }
@@ -108,12 +120,20 @@ pub async fn next(socket: &mut TcpStream, rest: &mut Vec<u8>) -> RawAnswer {
     let mut buffer = vec![0; 16 * 1024];
     let mut closed = false;
     loop {
-        if let Some((answer, after)) = parse(rest, false, closed).unwrap_or_else(|e| panic!("{e}")) {
+        if let Some((answer, after)) = parse(rest, false, closed).unwrap_or_else(|e| panic!("{e}"))
+        {
             *rest = after.to_vec();
             return answer;
         }
-        assert!(!closed, "closed in mid-answer: {:?}", String::from_utf8_lossy(rest));
-        match timeout_at(until, socket.read(&mut buffer)).await.expect("an answer in time") {
+        assert!(
+            !closed,
+            "closed in mid-answer: {:?}",
+            String::from_utf8_lossy(rest)
+        );
+        match timeout_at(until, socket.read(&mut buffer))
+            .await
+            .expect("an answer in time")
+        {
             Ok(0) | Err(_) => closed = true,
             Ok(n) => rest.extend_from_slice(&buffer[..n]),
         }
@@ -135,7 +155,9 @@ pub fn parse(
     let status = status(lines.next().unwrap_or(""))?;
     let mut headers = Vec::new();
     for line in lines {
-        let (name, value) = line.split_once(':').ok_or_else(|| format!("no header: {line:?}"))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| format!("no header: {line:?}"))?;
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.is_empty() || !name.bytes().all(token) {
             return Err(format!("no header name: {line:?}"));
@@ -152,7 +174,11 @@ pub fn parse(
         body: Vec::new(),
         until_close: false,
     };
-    let lengths = answer.headers.iter().filter(|(name, _)| name == "content-length").count();
+    let lengths = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "content-length")
+        .count();
     let coding = answer.header("transfer-encoding").map(str::to_owned);
     if lengths > 1 || (lengths == 1 && coding.is_some()) {
         return Err(format!("two framings: {head}"));
@@ -183,10 +209,17 @@ pub fn parse(
 
 fn status(line: &str) -> Result<u16, String> {
     let bad = || format!("no status line: {line:?}");
-    let rest = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 ")).ok_or_else(bad)?;
+    let rest = line
+        .strip_prefix("HTTP/1.1 ")
+        .or_else(|| line.strip_prefix("HTTP/1.0 "))
+        .ok_or_else(bad)?;
     let (code, _reason) = rest.split_once(' ').ok_or_else(bad)?;
     let code: u16 = code.parse().map_err(|_| bad())?;
-    if (100..600).contains(&code) { Ok(code) } else { Err(bad()) }
+    if (100..600).contains(&code) {
+        Ok(code)
+    } else {
+        Err(bad())
+    }
 }
 
 /// The content of a chunked body and what follows its last chunk; None when it is not whole yet.
@@ -197,7 +230,8 @@ pub fn chunks(mut rest: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, String> {
             return Ok(None);
         };
         let size = std::str::from_utf8(&rest[..end]).map_err(|e| e.to_string())?;
-        let size = usize::from_str_radix(size, 16).map_err(|e| format!("chunk size {size:?}: {e}"))?;
+        let size =
+            usize::from_str_radix(size, 16).map_err(|e| format!("chunk size {size:?}: {e}"))?;
         rest = &rest[end + 2..];
         let Some((chunk, after)) = rest.split_at_checked(size) else {
             return Ok(None);

@@ -78,7 +78,11 @@ pub fn make(layout: &Layout, model: &str, stream: bool, size: usize) -> Made {
     let literal = literal(model, layout.escaped);
     let text = layout.text.replace("@S", &stream.to_string());
     let bare = text.len() - "@F".len() - "@M".len() + literal.len();
-    let fill = filler(7, size.checked_sub(bare).expect("a size above the layout's own"));
+    let fill = filler(
+        7,
+        size.checked_sub(bare)
+            .expect("a size above the layout's own"),
+    );
     let text = text.replace("@F", &fill);
     let at = text.find("@M").unwrap();
     let bytes = text.replacen("@M", &literal, 1).into_bytes();

@@ -10,6 +10,9 @@ use crate::support::world::{Setup, World};
 const FIRST: &str = "claude-first";
 const SECOND: &str = "claude-second";
 
+/// Sizes where all of them would take too long.
+const FEW: [usize; 3] = [1 << 10, 65 << 10, 5 << 20];
+
 /// What happens before a tier answers.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
@@ -17,6 +20,8 @@ enum Way {
     Exhausted,
     Refused,
     ErrorEvent,
+    /// As the other generation says "exhausted": in a 200, after its head.
+    ExhaustedInStream,
 }
 
 /// A port that refuses every connection, as long as the socket lives.
@@ -28,7 +33,10 @@ fn closed_port() -> (TcpSocket, u16) {
 }
 
 async fn walk(way: Way, http2: bool, cells: Vec<Cell>) {
-    let generation = if way == Way::ErrorEvent { Generation::V2_0 } else { Generation::V2_7 };
+    let generation = match way {
+        Way::ErrorEvent | Way::ExhaustedInStream => Generation::V2_0,
+        _ => Generation::V2_7,
+    };
     let (_closed, port) = closed_port();
     let mut setup = Setup::default().generation(generation);
     setup.sim.time_scale = 0.0;
@@ -42,7 +50,8 @@ async fn walk(way: Way, http2: bool, cells: Vec<Cell>) {
         Way::Refused => format!(r#"{{"model": "{FIRST}", "upstream": "closed"}}"#),
         _ => format!(r#""{FIRST}""#),
     };
-    setup.toml = format!("[upstreams.closed]\nurl = \"http://127.0.0.1:{port}\"\nhealth = \"none\"");
+    setup.toml =
+        format!("[upstreams.closed]\nurl = \"http://127.0.0.1:{port}\"\nhealth = \"none\"");
     setup.fallback = format!(r#"{{"chains": {{"{FIRST}": [{first}, "{SECOND}"]}}}}"#);
     let config = setup.sim.clone();
     let world = World::with(setup).await;
@@ -55,13 +64,18 @@ async fn walk(way: Way, http2: bool, cells: Vec<Cell>) {
     );
     let (asked, reasons): (&[&str], _) = match way {
         Way::Straight => (&[FIRST], ""),
-        Way::Exhausted => (&[FIRST, SECOND], "exhausted"),
+        Way::Exhausted | Way::ExhaustedInStream => (&[FIRST, SECOND], "exhausted"),
         Way::Refused => (&[SECOND], "connect"),
         Way::ErrorEvent => (&[FIRST, SECOND], "stream_error"),
     };
     let tier = if way == Way::Straight { 1 } else { 2 };
     let http = if http2 { "2" } else { "1.1" };
-    let expected = Expected { asked, tier, reasons, http };
+    let expected = Expected {
+        asked,
+        tier,
+        reasons,
+        http,
+    };
     for (turn, cell) in cells.into_iter().enumerate() {
         rig.afresh().await;
         let faults = match way {
@@ -69,8 +83,13 @@ async fn walk(way: Way, http2: bool, cells: Vec<Cell>) {
             Way::ErrorEvent => {
                 // Before message_start, before the block, before its first content.
                 let at = u32::try_from(turn % 3).unwrap();
-                vec![Fault::new(FIRST, FaultKind::ErrorEvent).at_event(at).times(1)]
+                vec![
+                    Fault::new(FIRST, FaultKind::ErrorEvent)
+                        .at_event(at)
+                        .times(1),
+                ]
             }
+            Way::ExhaustedInStream => vec![Fault::new(FIRST, FaultKind::ExhaustedSse).times(1)],
             Way::Straight | Way::Refused => Vec::new(),
         };
         world.handle().set_faults(faults).unwrap();
@@ -100,7 +119,10 @@ async fn the_first_tier_says_in_a_200_that_it_failed() {
     walk(Way::ErrorEvent, false, cells(&SIZES, &[true])).await;
 }
 
-const FEW: [usize; 3] = [1 << 10, 65 << 10, 5 << 20];
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_tier_says_in_a_200_that_it_is_exhausted() {
+    walk(Way::ExhaustedInStream, false, cells(&FEW, &[true])).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_http2_upstream_answers() {
@@ -131,10 +153,20 @@ async fn an_empty_body_is_refused() {
         config,
     );
     for (chunked, h2) in [(false, false), (false, true), (true, false), (true, true)] {
-        let cell = Cell { size: 0, chunked, h2, stream: false, layout: &LAYOUTS[0] };
+        let cell = Cell {
+            size: 0,
+            chunked,
+            h2,
+            stream: false,
+            layout: &LAYOUTS[0],
+        };
         let answer = rig.post(cell, Vec::new()).await;
         assert_eq!(answer.status, 400, "{cell}: {}", answer.text());
-        assert_eq!(answer.json()["error"]["type"], "invalid_request_error", "{cell}");
+        assert_eq!(
+            answer.json()["error"]["type"],
+            "invalid_request_error",
+            "{cell}"
+        );
         rig.expect_refused();
         rig.compare_usage(&cell.to_string()).await;
     }

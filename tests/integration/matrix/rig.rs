@@ -33,9 +33,17 @@ impl fmt::Display for Cell {
             f,
             "[{} bytes, {}, {}, {}, {}]",
             self.size,
-            if self.chunked { "chunked" } else { "content-length" },
+            if self.chunked {
+                "chunked"
+            } else {
+                "content-length"
+            },
             if self.h2 { "h2c" } else { "HTTP/1.1" },
-            if self.stream { "streaming" } else { "not streaming" },
+            if self.stream {
+                "streaming"
+            } else {
+                "not streaming"
+            },
             self.layout.name
         )
     }
@@ -48,8 +56,17 @@ pub fn cells(sizes: &[usize], streams: &[bool]) -> Vec<Cell> {
     for (size, chunked, h2, stream) in product(sizes, streams) {
         let turn = cells.len() % LAYOUTS.len();
         let all = size <= 1 << 10;
-        let chosen = LAYOUTS.iter().enumerate().filter(|(i, _)| all || *i == turn);
-        cells.extend(chosen.map(|(_, layout)| Cell { size, chunked, h2, stream, layout }));
+        let chosen = LAYOUTS
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| all || *i == turn);
+        cells.extend(chosen.map(|(_, layout)| Cell {
+            size,
+            chunked,
+            h2,
+            stream,
+            layout,
+        }));
     }
     cells
 }
@@ -95,7 +112,11 @@ impl Rig {
     pub fn new(url: String, key: String, admin: String, sim: Handle, config: SimConfig) -> Self {
         // An error means that another test of this process was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = || reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60));
+        let client = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(60))
+        };
         Self {
             url,
             key,
@@ -115,26 +136,47 @@ impl Rig {
             request = request.body(body.to_string());
         }
         let answer = Answer::read(request.send().await.unwrap()).await;
-        assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.text());
+        assert!(
+            answer.status < 300,
+            "{path}: {} {}",
+            answer.status,
+            answer.text()
+        );
         answer.json()
     }
 
     /// No marks, no faults, an empty ledger.
     pub async fn afresh(&self) {
         self.sim.reset();
-        self.admin(reqwest::Method::POST, "/admin/fallback/clear", Some(json!({}))).await;
+        self.admin(
+            reqwest::Method::POST,
+            "/admin/fallback/clear",
+            Some(json!({})),
+        )
+        .await;
     }
 
     pub async fn post(&self, cell: Cell, bytes: Vec<u8>) -> Answer {
         let client = if cell.h2 { &self.h2 } else { &self.h1 };
-        let body = if cell.chunked { in_pieces(bytes) } else { bytes.into() };
+        let body = if cell.chunked {
+            in_pieces(bytes)
+        } else {
+            bytes.into()
+        };
         let request = client
             .post(format!("{}/v1/messages", self.url))
             .header("x-api-key", &self.key)
             .header("content-type", "application/json")
             .body(body);
-        let response = request.send().await.unwrap_or_else(|e| panic!("{cell}: {e:?}"));
-        let version = if cell.h2 { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
+        let response = request
+            .send()
+            .await
+            .unwrap_or_else(|e| panic!("{cell}: {e:?}"));
+        let version = if cell.h2 {
+            http::Version::HTTP_2
+        } else {
+            http::Version::HTTP_11
+        };
         assert_eq!(response.version(), version, "{cell}");
         Answer::read(response).await
     }
@@ -200,10 +242,25 @@ impl Rig {
         }
         assert_eq!(entry.http, http, "{cell}: to {model}");
         let length = expected.len().to_string();
-        assert_eq!(entry.headers.get("content-length"), Some(&length), "{cell}: to {model}");
-        assert!(!entry.has_x_api_key && !entry.has_authorization, "{cell}: to {model}: a key");
-        for name in ["transfer-encoding", "expect", "accept-encoding", "x-luna-fallback"] {
-            assert!(!entry.header_names.iter().any(|n| n == name), "{cell}: to {model}: {name}");
+        assert_eq!(
+            entry.headers.get("content-length"),
+            Some(&length),
+            "{cell}: to {model}"
+        );
+        assert!(
+            !entry.has_x_api_key && !entry.has_authorization,
+            "{cell}: to {model}: a key"
+        );
+        for name in [
+            "transfer-encoding",
+            "expect",
+            "accept-encoding",
+            "x-luna-fallback",
+        ] {
+            assert!(
+                !entry.header_names.iter().any(|n| n == name),
+                "{cell}: to {model}: {name}"
+            );
         }
     }
 
@@ -216,7 +273,10 @@ impl Rig {
             (total >= made).then_some(usage)
         };
         let what = format!("{cell}: {made} requests are counted");
-        eventually(&what, Duration::from_secs(5), async || seen().await.is_some()).await;
+        eventually(&what, Duration::from_secs(5), async || {
+            seen().await.is_some()
+        })
+        .await;
         let usage = seen().await.unwrap();
         let counted: BTreeMap<String, Counters> = usage["models"]
             .as_object()
@@ -243,21 +303,49 @@ fn compare_answer(cell: Cell, answer: &Answer, entry: &Entry, prediction: &Predi
     let sent = &entry.progress;
     assert!(sent.finished, "{cell}: the last attempt ended");
     assert_eq!(answer.content(), prediction.text, "{cell}: the text");
-    assert_eq!(answer.body.len() as u64, sent.bytes_out, "{cell}: as many bytes as were sent");
+    assert_eq!(
+        answer.body.len() as u64,
+        sent.bytes_out,
+        "{cell}: as many bytes as were sent"
+    );
     let id = sent.message_id.as_deref().unwrap();
-    assert!(answer.text().contains(id), "{cell}: the last attempt's message");
+    assert!(
+        answer.text().contains(id),
+        "{cell}: the last attempt's message"
+    );
     if cell.stream {
-        assert_eq!(answer.events().len() as u64, prediction.events, "{cell}: events");
-        assert!(answer.header("content-type").starts_with("text/event-stream"), "{cell}");
+        assert_eq!(
+            answer.events().len() as u64,
+            prediction.events,
+            "{cell}: events"
+        );
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with("text/event-stream"),
+            "{cell}"
+        );
         assert_eq!(answer.header("cache-control"), "no-cache", "{cell}");
         assert_eq!(answer.header("x-accel-buffering"), "no", "{cell}");
         return;
     }
     let json = answer.json();
     assert_eq!(json["model"], prediction.model, "{cell}");
-    assert_eq!(json["usage"]["output_tokens"], prediction.tokens.output, "{cell}");
-    assert_eq!(answer.header("content-length"), answer.body.len().to_string(), "{cell}");
-    assert!(answer.header("content-type").starts_with("application/json"), "{cell}");
+    assert_eq!(
+        json["usage"]["output_tokens"], prediction.tokens.output,
+        "{cell}"
+    );
+    assert_eq!(
+        answer.header("content-length"),
+        answer.body.len().to_string(),
+        "{cell}"
+    );
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("application/json"),
+        "{cell}"
+    );
 }
 
 /// Of uneven pieces, so that their borders fall anywhere.
