@@ -17,6 +17,10 @@ const INTERRUPTED: u8 = 130;
 /// Runs the gateway until a signal ends it.
 pub fn run(args: &ServeArgs) -> ExitCode {
     logging::init();
+    if let Err(e) = keep_hang_up() {
+        log::error!("SIGHUP cannot be handled: {e}");
+        return ExitCode::FAILURE;
+    }
     if args.upgrade {
         log::error!(
             "--upgrade is not available in this version: stop the old gateway with SIGTERM, then start this one"
@@ -61,7 +65,17 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-/// The signals, installed before anything else, so that none is lost to its default action.
+/// Takes SIGHUP away from its default action, which is to end the process, before anything else
+/// is done. tokio keeps a handler once it is installed; until [`Signals`] listens it does nothing.
+fn keep_hang_up() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _guard = runtime.enter();
+    signal(SignalKind::hangup()).map(drop)
+}
+
+/// The signals that a running gateway lives by.
 struct Signals {
     hang_up: Signal,
     terminate: Signal,
@@ -160,12 +174,12 @@ async fn live(app: App, mut signals: Signals, grace: Duration, ready_delay: Dura
     }
     log::info!("SIGTERM: draining, at most {} s", grace.as_secs());
     app.begin_drain();
+    let usage = app.usage.clone();
     tokio::select! {
         () = tokio::time::sleep(ready_delay) => {}
-        _ = signals.terminate.recv() => {}
-        _ = signals.interrupt.recv() => {}
+        _ = signals.terminate.recv() => return at_once(usage, "second SIGTERM", ExitCode::SUCCESS).await,
+        _ = signals.interrupt.recv() => return at_once(usage, "SIGINT", ExitCode::from(INTERRUPTED)).await,
     }
-    let usage = app.usage.clone();
     tokio::select! {
         stopped = app.stop(grace) => end(stopped, ExitCode::SUCCESS),
         _ = signals.terminate.recv() => at_once(usage, "second SIGTERM", ExitCode::SUCCESS).await,
