@@ -54,7 +54,7 @@ fuzz: deps ## cargo-fuzz, ten minutes a target
 	fuzz/run.sh 600
 
 soak: ## a long run under load (comes with the reliability work)
-	@echo "not available in this version: see docs/status.md"; exit 1
+	@echo "not available in this version"; exit 1
 
 deny: ## licences, sources and duplicates of what is linked in
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

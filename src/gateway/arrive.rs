@@ -16,7 +16,7 @@ use super::body::{Collected, NoBody, TierBody, collect, drain};
 use super::buffered::BufferedSession;
 use super::context::{Account, Ctx, Flight};
 use super::control::Control;
-use super::{Gateway, client, local, request_id};
+use super::{Gateway, client, local, request_id, strict};
 use crate::admission::Refusal;
 use crate::admission::door::{Admitted, Arrival, door};
 use crate::admission::plan::{Ask, Plan, plan};
@@ -29,6 +29,13 @@ impl Gateway {
     /// True when the request has been answered.
     pub(super) async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         self.prepare(session, ctx);
+        if let Some(flaw) = flaw(session) {
+            ctx.route = "refused";
+            session.downstream_session.set_keepalive(None);
+            return self
+                .refuse(session, ctx, Refusal::invalid(None, flaw))
+                .await;
+        }
         let head = session.req_header();
         let method = head.method.clone();
         let path = head.uri.path().to_owned();
@@ -63,7 +70,8 @@ impl Gateway {
     fn prepare(&self, session: &mut Session, ctx: &mut Ctx) {
         let server = &ctx.settings.server;
         let socket: &mut ServerSession = &mut session.downstream_session;
-        let keepalive = socket.get_keepalive().is_some() && !self.draining();
+        let keepalive =
+            socket.get_keepalive().is_some() && !server.client_idle.is_zero() && !self.draining();
         socket.set_keepalive(keepalive.then(|| server.client_idle.as_secs().max(1)));
         socket.set_pipelining_enabled(true);
         socket.set_write_timeout(Some(server.client_write_timeout));
@@ -97,7 +105,10 @@ impl Gateway {
             method,
             path,
             headers: &head.headers,
-            head_bytes: head_bytes(path, &head.headers),
+            head_bytes: head_bytes(
+                head.uri.path_and_query().map_or(path, |p| p.as_str()),
+                &head.headers,
+            ),
             client: ctx.client,
             now: self.now(),
         };
@@ -324,11 +335,26 @@ impl Gateway {
     }
 }
 
+/// What makes the head of a request ambiguous. An HTTP/2 one has no lines.
+fn flaw(session: &Session) -> Option<&'static str> {
+    let socket: &ServerSession = &session.downstream_session;
+    let head = socket.req_header();
+    if !strict::is_target(head.raw_path()) {
+        return Some("the request target is neither a path nor an http URL");
+    }
+    if socket.is_http2() {
+        return None;
+    }
+    strict::flaw(&socket.to_h1_raw(), &head.headers)
+}
+
 /// Size of the head as it came, near enough for a limit: names, values and their separators.
-fn head_bytes(path: &str, headers: &HeaderMap) -> usize {
-    headers.iter().fold(path.len() + 16, |sum, (name, value)| {
-        sum + name.as_str().len() + value.len() + 4
-    })
+fn head_bytes(target: &str, headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .fold(target.len() + 16, |sum, (name, value)| {
+            sum + name.as_str().len() + value.len() + 4
+        })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,9 @@ pub(super) const REFRESH: Duration = Duration::from_secs(30);
 /// Floor of the write limit of a request body, and the rate that lengthens it.
 const WRITE_FLOOR: Duration = Duration::from_secs(10);
 const WRITE_BYTES_PER_S: u64 = 100_000;
+
+/// Groups of connections that are not to be used again. From the top, away from other keys.
+static ALONE: AtomicU64 = AtomicU64::new(1 << 63);
 
 /// One upstream and what its name resolves to.
 pub(super) struct Endpoint {
@@ -104,6 +107,10 @@ impl Endpoint {
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);
         peer.options.idle_timeout = Some(upstream.max_idle);
+        if upstream.max_idle.is_zero() {
+            // The pool would hand it out again at once; a group of its own keeps it for nobody.
+            peer.group_key = ALONE.fetch_add(1, Relaxed);
+        }
         peer.options.write_timeout = Some(WRITE_FLOOR + Duration::from_secs(extra));
         // First-event and idle limits are kept by the buffered session, which can tell them apart.
         peer.options.read_timeout = None;

@@ -28,6 +28,7 @@ mod local;
 mod proxy;
 mod request_id;
 mod server;
+mod strict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
