@@ -238,7 +238,9 @@ fn unknown_path(path: &str) -> Refusal {
     } else {
         ""
     };
-    let shown: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
+    let shown: String = path.chars().take(200).collect();
+    // A key that got into the path is not repeated.
+    let shown = crate::wire::text::clean(&shown);
     Refusal::new(
         404,
         ErrorKind::NotFound,

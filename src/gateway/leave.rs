@@ -149,6 +149,8 @@ impl Gateway {
         let id = &ctx.envelope.request_id;
         let theirs = ctx.client_request_id.as_deref().map(clean);
         let theirs = theirs.as_deref().unwrap_or("-");
+        // Any token is a method, a key too.
+        let method = clean(method.as_str());
         let Some(a) = ctx.account.as_deref() else {
             log::info!(
                 target: "luna::access",

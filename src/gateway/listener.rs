@@ -172,9 +172,15 @@ async fn serve(
     peer: SocketAddr,
     proxy: Arc<HttpProxy<Gateway>>,
     wait: Duration,
-    shutdown: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
 ) {
-    let is_h2 = match tokio::time::timeout(wait, speaks_h2(&tcp)).await {
+    let first = tokio::select! {
+        biased;
+        first = tokio::time::timeout(wait, speaks_h2(&tcp)) => first,
+        // Who has said nothing yet must not hold up the drain.
+        _ = shutdown.wait_for(|stop| *stop) => return,
+    };
+    let is_h2 = match first {
         Ok(Ok(is_h2)) => is_h2,
         // Gone, or silent for too long: nobody is there to be told.
         Ok(Err(_)) | Err(_) => return,

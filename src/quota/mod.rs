@@ -134,7 +134,7 @@ impl Poller {
         };
         let asked = now();
         let mut last_began = flight.lock().await;
-        if *last_began >= asked {
+        if *last_began > asked {
             // A poll that began after we asked has ended meanwhile: its result is ours too.
             return;
         }
