@@ -79,13 +79,24 @@ impl Luna {
         luna
     }
 
-    /// The generated admin key, from standard output.
+    /// The generated admin key, from standard output. A thread reads that, so it may take a moment.
     pub fn admin_key(&self) -> String {
-        let out = self.out.lock().unwrap();
-        out.iter()
-            .find(|line| line.starts_with("luna-"))
-            .cloned()
-            .expect("an admin key was printed")
+        let until = Instant::now() + Duration::from_secs(5);
+        loop {
+            let key = self
+                .out()
+                .into_iter()
+                .find(|line| line.starts_with("luna-"));
+            if let Some(key) = key {
+                return key;
+            }
+            assert!(
+                Instant::now() < until,
+                "no admin key was printed: {:?}",
+                self.out()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn log(&self) -> Vec<String> {

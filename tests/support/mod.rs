@@ -31,10 +31,10 @@ where
     }
 }
 
-/// `small`, or `full` where LUNA_TEST_SCALE=full asks for the long form.
+/// `small`, or `full` where the figures of the issues are asked for (`make test-long`).
 pub fn scale(small: usize, full: usize) -> usize {
-    match std::env::var("LUNA_TEST_SCALE").as_deref() {
-        Ok("full") => full,
-        _ => small,
+    match std::env::var_os("LUNA_TEST_LONG") {
+        Some(_) => full,
+        None => small,
     }
 }

@@ -222,8 +222,11 @@ fn status(line: &str) -> Result<u16, String> {
     }
 }
 
-/// The content of a chunked body and what follows its last chunk; None when it is not whole yet.
-pub fn chunks(mut rest: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, String> {
+/// The content of a chunked body and what follows its last chunk.
+pub type Unchunked<'a> = (Vec<u8>, &'a [u8]);
+
+/// Takes a chunked body apart; None when it is not whole yet.
+pub fn chunks(mut rest: &[u8]) -> Result<Option<Unchunked<'_>>, String> {
     let mut body = Vec::new();
     loop {
         let Some(end) = find(rest, b"\r\n") else {
