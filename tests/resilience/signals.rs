@@ -127,12 +127,20 @@ impl Site {
         std::fs::read_to_string(self.folder.path().join(file)).unwrap()
     }
 
-    fn logged(&self, text: &str) -> Vec<String> {
-        self.luna
-            .log()
-            .into_iter()
-            .filter(|line| line.contains(text))
-            .collect()
+    /// The log lines with `text` in them, as soon as there are `count`; more is an error.
+    async fn logged(&self, text: &str, count: usize) -> Vec<String> {
+        let lines = || -> Vec<String> {
+            let log = self.luna.log().into_iter();
+            log.filter(|line| line.contains(text)).collect()
+        };
+        eventually(
+            &format!("{count} lines with {text:?}"),
+            PATIENCE,
+            || async { lines().len() >= count },
+        )
+        .await;
+        assert_eq!(lines().len(), count, "{:?}", lines());
+        lines()
     }
 }
 
@@ -218,8 +226,7 @@ async fn sighup_changes_a_chain_under_load_without_a_failed_request() {
     }
     let requests = load.stop().await;
     assert!(requests > 100, "{requests}");
-    let told = site.logged("reload: ");
-    assert_eq!(told.len(), 10, "{told:?}");
+    let told = site.logged("reload: ", 10).await;
     assert!(
         told.iter()
             .all(|line| line.contains(&format!("chains.{MODEL}"))),
@@ -254,8 +261,7 @@ async fn a_broken_file_keeps_the_old_configuration_and_says_where_it_is_wrong() 
     for (count, (file, text, said)) in cases.iter().enumerate() {
         site.write(file, text);
         site.reload("error").await;
-        let told = site.logged("the old configuration stays");
-        assert_eq!(told.len(), count + 1);
+        let told = site.logged("the old configuration stays", count + 1).await;
         let last = told.last().unwrap();
         assert!(last.contains("ERROR") && last.contains(said), "{last}");
         let answer = site.post(&ask(MODEL, false)).await;
@@ -323,8 +329,7 @@ async fn what_needs_a_new_process_is_named() {
         .replace("[server]\n", "[server]\nthreads = 7\n");
     site.write("luna.toml", &changed);
     site.reload("ok").await;
-    let told = site.logged("server.threads");
-    assert_eq!(told.len(), 1, "{:?}", site.luna.log());
+    let told = site.logged("server.threads", 1).await;
     assert!(
         told[0].contains("next start") || told[0].contains("upgrade"),
         "{told:?}"

@@ -142,7 +142,7 @@ async fn a_client_that_does_not_read_gets_everything_later() {
     let world = chatty().await;
     // A burst, a silence in which many comments fall due, and an error.
     let fault = Fault {
-        delay_ms: Some(1_200),
+        delay_ms: Some(3_000),
         ..Fault::new("*", FaultKind::ErrorEvent).at_event(102)
     };
     world.handle().set_faults(vec![fault]).unwrap();
@@ -156,7 +156,7 @@ async fn a_client_that_does_not_read_gets_everything_later() {
         let raw = Raw::connect_narrow(world.app.address).await;
         let mut raw = open(&world, raw, &shape).await;
         // Not a wait for anything: so long it does not read.
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
         let (all, comments) = read(&mut raw).await;
         assert!(
             text_of(&all) == filler(0, 100 * size as usize),
