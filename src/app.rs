@@ -165,6 +165,7 @@ impl App {
             Arc::clone(&book),
             Arc::clone(&metrics),
             Arc::clone(&events),
+            usage.clone(),
         ));
         let state = AdminState::new(admin::Parts {
             settings: Arc::clone(&settings),
@@ -305,7 +306,10 @@ fn start_usage(
         keep_days: settings.usage.keep_days,
         clock: Arc::new(now),
     };
-    usage::Owner::start(params, known, sink).map_err(|e| failed("usage cannot be kept", e))
+    let (meter, usage) =
+        usage::Owner::start(params, known, sink).map_err(|e| failed("usage cannot be kept", e))?;
+    usage.set_prices(Arc::clone(&settings.usage.prices));
+    Ok((meter, usage))
 }
 
 fn counters(t: Totals) -> Counters {

@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 
 use super::meter::{Command, Shared};
 use super::owner::Clock;
-use super::{DayRange, HourRange, KeyUsage, Query, QueryError, Series, Store, Totals, Trouble};
+use super::{
+    DayRange, HourRange, KeyUsage, Prices, Query, QueryError, Series, Store, Totals, Trouble,
+};
 
 /// The last write at the end failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +83,13 @@ impl UsageHandle {
         let range = HourRange::parse(from, to, &self.zone, (self.clock)())?;
         self.ask(move |store| store.hours(range, query.key.as_deref(), query.model.as_deref()))
             .await?
+    }
+
+    /// From the next answer on costs come from these.
+    pub fn set_prices(&self, prices: Arc<Prices>) {
+        let command = Command::Ask(Box::new(move |store| store.set_prices(prices)));
+        // A failed send means that nothing will be asked any more.
+        let _ = self.queue.send(command);
     }
 
     /// Brings day files and totals up to date now, as every `compact`. The error is for the operator.

@@ -16,7 +16,7 @@ use super::calendar::{Calendar, days_before, hour_of};
 use super::dayfile::{self, Refused};
 use super::journal::{self, Cut, Marks};
 use super::owner::Counted;
-use super::{Counters, OpenError, retired};
+use super::{Counters, OpenError, Prices, retired};
 
 /// Days whose hours stay in memory after they were asked for.
 const HOURS_KEPT_LOADED: usize = 35;
@@ -56,6 +56,7 @@ pub struct Store {
     /// The journals that are there, and how far they are in the book.
     pub(super) applied: Marks,
     cuts: Vec<Cut>,
+    pub(super) prices: Arc<Prices>,
 }
 
 impl Store {
@@ -73,11 +74,17 @@ impl Store {
             swept: BTreeSet::new(),
             applied: Marks::new(),
             cuts: Vec::new(),
+            prices: Arc::default(),
         };
         let retired_through = store.read_folder()?;
         let replayed = store.replay(&known.through, &retired_through)?;
         store.book.start_totals(known.totals, replayed);
         Ok(store)
+    }
+
+    /// From now on costs come from these.
+    pub fn set_prices(&mut self, prices: Arc<Prices>) {
+        self.prices = prices;
     }
 
     /// Returns the totals of lines that keys.json does not hold.

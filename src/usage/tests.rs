@@ -9,6 +9,7 @@
 mod files;
 mod journal;
 mod output;
+mod prices;
 mod property;
 mod thread;
 mod time;

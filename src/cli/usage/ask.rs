@@ -1,6 +1,7 @@
 //! Getting the numbers, with the same question to a gateway or to the files.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde::Deserialize;
@@ -200,6 +201,7 @@ pub(super) fn offline(
         through: keys.through.clone(),
     };
     let mut store = Store::open(params, known).map_err(failed)?;
+    store.set_prices(Arc::clone(&settings.usage.prices));
     let key = args
         .key
         .as_deref()
