@@ -1,0 +1,7 @@
+//! Usage end to end: what is counted, and what survives.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod counting;
+mod usage_crash;
