@@ -4,4 +4,5 @@
 mod support;
 
 mod counting;
+mod trouble;
 mod usage_crash;

@@ -53,6 +53,11 @@ impl Rig {
             ..Setup::default()
         };
         let luna = Luna::serve(folder.path(), &toml(&setup, &sim.url()), CHAINS);
+        // It may be read from the pipe a moment after the gateway serves.
+        eventually("an admin key", Duration::from_secs(5), || async {
+            luna.out().iter().any(|line| line.starts_with("luna-"))
+        })
+        .await;
         let admin = luna.admin_key();
         let http = client();
         let made: Value = http
