@@ -165,6 +165,7 @@ impl App {
             Arc::clone(&book),
             Arc::clone(&metrics),
             Arc::clone(&events),
+            usage.clone(),
         ));
         let state = AdminState::new(admin::Parts {
             settings: Arc::clone(&settings),
@@ -278,26 +279,37 @@ fn start_usage(
     settings: &Settings,
     keys: &Arc<KeyStore>,
 ) -> Result<(usage::Meter, UsageHandle), StartError> {
-    let known: Vec<(String, Counters)> = keys
-        .totals()
-        .into_iter()
-        .map(|(id, totals)| (id, counters(totals)))
-        .collect();
+    let totals = keys.totals().into_iter();
+    let through = keys.through().unwrap_or_default().into_iter();
+    let known = usage::Known {
+        totals: totals.map(|(id, totals)| (id, counters(totals))).collect(),
+        through: through
+            .filter_map(|(id, seq)| Some((id, seq.as_u64()?)))
+            .collect(),
+    };
     let sink_keys = Arc::clone(keys);
-    let sink: usage::TotalsSink = Box::new(move |totals, now| {
-        let totals = totals.iter().map(|(id, c)| (id.to_string(), totals_of(c)));
-        sink_keys.set_totals(totals, now).map_err(|e| e.to_string())
+    let sink: usage::TotalsSink = Box::new(move |changed| {
+        let totals = changed.totals.iter();
+        let totals = totals.map(|(id, c)| (id.to_string(), totals_of(c)));
+        let through = changed.through.iter();
+        let through = through.map(|(id, seq)| (id.to_string(), (*seq).into()));
+        sink_keys
+            .set_totals_through(totals, through.collect(), changed.now)
+            .map_err(|e| e.to_string())
     });
     let params = usage::Params {
         dir: settings.store.data_dir.join("usage"),
         timezone: settings.usage.timezone_name.clone(),
+        flush: settings.usage.flush,
         compact: settings.usage.compact,
         keep_hours_days: settings.usage.keep_hours_days,
         keep_days: settings.usage.keep_days,
         clock: Arc::new(now),
     };
-    let known = known.iter().map(|(id, c)| (id.as_str(), *c));
-    usage::Owner::start(params, known, sink).map_err(|e| failed("usage cannot be kept", e))
+    let (meter, usage) =
+        usage::Owner::start(params, known, sink).map_err(|e| failed("usage cannot be kept", e))?;
+    usage.set_prices(Arc::clone(&settings.usage.prices));
+    Ok((meter, usage))
 }
 
 fn counters(t: Totals) -> Counters {

@@ -12,6 +12,7 @@ use crate::keys::KeyStore;
 use crate::quota::update_gauges;
 use crate::routing::Book;
 use crate::telemetry::{Event, EventKind, Events, Metrics};
+use crate::usage::UsageHandle;
 
 /// Reads the configuration again. One reload at a time.
 pub struct Reloader {
@@ -21,6 +22,7 @@ pub struct Reloader {
     book: Arc<Book>,
     metrics: Arc<Metrics>,
     events: Arc<Events>,
+    usage: UsageHandle,
     gateway: OnceLock<Gateway>,
     one: Mutex<()>,
 }
@@ -33,6 +35,7 @@ impl Reloader {
         book: Arc<Book>,
         metrics: Arc<Metrics>,
         events: Arc<Events>,
+        usage: UsageHandle,
     ) -> Self {
         Self {
             source,
@@ -41,6 +44,7 @@ impl Reloader {
             book,
             metrics,
             events,
+            usage,
             gateway: OnceLock::new(),
             one: Mutex::new(()),
         }
@@ -120,6 +124,7 @@ impl Reloader {
             .map(|name| Arc::from(name.as_str()))
             .collect();
         self.book.set_known(new.rules.known_models(), &upstreams);
+        self.usage.set_prices(Arc::clone(&new.usage.prices));
         self.settings.store(Arc::new(new));
         if let Some(gateway) = self.gateway.get() {
             gateway.settings_changed();

@@ -11,6 +11,7 @@ use super::out;
 use crate::app::now;
 use crate::config::{Health, LoadOptions, Profile, Settings, load};
 use crate::keys::check_file;
+use crate::usage::{Known, OpenError, Store, StoreParams};
 
 /// Arguments of `luna check`.
 #[derive(Debug, Args)]
@@ -78,8 +79,27 @@ pub(super) fn check(options: &LoadOptions) -> Found {
         Ok(keys) => keys,
         Err(()) => return Found { text, sound: false },
     };
+    if let Err(error) = usage(&settings) {
+        let folder = settings.store.data_dir.join("usage");
+        let shown = folder.strip_prefix(&options.cwd).unwrap_or(&folder);
+        let (whole, shown) = (folder.display().to_string(), shown.display().to_string());
+        line(&mut text, &error.to_string().replace(&whole, &shown));
+        line(&mut text, &counted(1, "error"));
+        return Found { text, sound: false };
+    }
     summary(&mut text, &settings, options, &keys);
     Found { text, sound: true }
+}
+
+/// Reads every day file and journal, as a start does.
+fn usage(settings: &Settings) -> Result<(), OpenError> {
+    let params = StoreParams {
+        dir: settings.store.data_dir.join("usage"),
+        timezone: settings.usage.timezone_name.clone(),
+        keep_hours_days: settings.usage.keep_hours_days,
+        keep_days: settings.usage.keep_days,
+    };
+    Store::open(params, Known::default()).map(|_| ())
 }
 
 fn keys(path: &Path, shown: &Path, text: &mut String) -> Result<String, ()> {

@@ -1,6 +1,7 @@
 //! Checked values become the types of `Settings`; what only shows in combination is checked here.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -132,6 +133,7 @@ impl Build<'_> {
             compact: self.values.time("usage.compact_s"),
             keep_hours_days: days("usage.keep_hours_days"),
             keep_days: days("usage.keep_days"),
+            prices: Arc::default(),
         }
     }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::build::Build;
 use super::environment::{overlay, proxy_port};
-use super::fallback;
 use super::problem::{LineIndex, Origin, Problem, whole_file};
 use super::refuse;
 use super::routes::Routes;
@@ -15,6 +14,8 @@ use super::settings::{Fallback, Settings, listeners};
 use super::source::{self, Givens};
 use super::upstream::Upstream;
 use super::values::{Surroundings, Values};
+use super::{fallback, prices};
+use crate::usage::Prices;
 
 /// What a load starts from. It has no `Debug`, as the environment may hold secrets.
 #[derive(Clone, Default)]
@@ -196,7 +197,7 @@ impl Loading<'_> {
             );
         }
         let (server, admin, metrics) = (build.server(), build.admin(), build.metrics());
-        let (quota, streams, usage) = (build.quota(), build.streams(), build.usage());
+        let (quota, streams, mut usage) = (build.quota(), build.streams(), build.usage());
         let (store, lark) = (build.store(), build.lark());
         let listeners = listeners(&server, &admin, &metrics);
         build.listeners(&listeners);
@@ -211,6 +212,10 @@ impl Loading<'_> {
             &mut warnings,
         );
         refuse::later(&values, &mut problems);
+        if let Some((path, prices)) = self.prices(&values, &mut problems) {
+            usage.prices = prices;
+            sources.push(path);
+        }
         refuse::conversion(&values, &built, &routes, shown, &mut problems);
         let rules = routes.compile(&upstreams, shown, &mut problems);
         self.moved_data(&values, &store.keys_file, &mut warnings);
@@ -276,6 +281,30 @@ impl Loading<'_> {
                     self.shown(&path).display()
                 )));
                 (None, Routes::default())
+            }
+        }
+    }
+
+    /// Reads the price list, if one is named.
+    fn prices(
+        &self,
+        values: &Values,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(PathBuf, Arc<Prices>)> {
+        let path = values.path("usage.prices");
+        if path.as_os_str().is_empty() {
+            return None;
+        }
+        match read_bounded(&path, prices::MAX_FILE) {
+            Ok(text) => {
+                let list = prices::read(self.shown(&path), &text, problems);
+                Some((path, list))
+            }
+            Err(what) => {
+                let shown = self.shown(&path).display();
+                let origin = values.origin("usage.prices");
+                problems.push(origin.problem(format!("usage.prices: {shown} {what}")));
+                None
             }
         }
     }

@@ -16,6 +16,7 @@ mod environment;
 mod fallback;
 mod json;
 mod old_form;
+mod prices;
 mod problem;
 mod refuse;
 mod reload;

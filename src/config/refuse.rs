@@ -76,11 +76,6 @@ pub(super) fn later(values: &Values, problems: &mut Vec<Problem>) {
         text("cancel"),
         "set it to \"cancel\" or leave it out",
     );
-    refuse(
-        "usage.prices",
-        no_path(),
-        "set it to \"\" or leave it out; costs are then null",
-    );
     let proxy = "set it to \"\" and let a reverse proxy end TLS";
     refuse("server.tls_cert", no_path(), proxy);
     refuse("server.tls_key", no_path(), proxy);

@@ -39,6 +39,11 @@ impl Settings {
             list.push(name.clone());
         }
         routes(old, new, &mut reload.changed);
+        if old.usage.prices != new.usage.prices
+            && !reload.changed.iter().any(|n| n == "usage.prices")
+        {
+            reload.changed.push("usage.prices".to_owned());
+        }
         reload
     }
 }

@@ -152,7 +152,7 @@ pub(super) static SECTIONS: &[Section] = &[
             fixed("compact_s", Secs(10.0, 0.05, 3600.0), "How often day files and totals are brought up to date."),
             fixed("keep_hours_days", Int(90, 1, 36_500), "Days for which the figures of each hour are kept."),
             fixed("keep_days", Int(1095, 1, 36_500), "Days for which the figures of each day are kept."),
-            live("prices", Path(""), "Price list. Not available in this version."),
+            live("prices", Path(""), "Price list for cost_usd in usage, see prices.toml.example. Without one costs are null."),
         ],
     },
     Section {

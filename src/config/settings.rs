@@ -14,6 +14,7 @@ use super::secret::Secret;
 use super::upstream::{BaseUrl, Upstream};
 use super::value::Val;
 use crate::routing::Rules;
+use crate::usage::Prices;
 
 /// Everything that was configured, checked and complete. Immutable: a reload makes a new one and swaps it whole.
 /// All paths are absolute.
@@ -134,7 +135,7 @@ pub struct Streams {
     pub on_disconnect: OnDisconnect,
 }
 
-/// `[usage]`. `prices` is empty in this version, so it has no field.
+/// `[usage]`.
 #[derive(Clone, Debug)]
 pub struct Usage {
     pub timezone: TimeZone,
@@ -143,6 +144,8 @@ pub struct Usage {
     pub compact: Duration,
     pub keep_hours_days: u32,
     pub keep_days: u32,
+    /// What `prices` names.
+    pub prices: Arc<Prices>,
 }
 
 /// `[store]`.

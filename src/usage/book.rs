@@ -81,7 +81,7 @@ pub(super) struct Day {
     pub(super) dirty: bool,
     /// Whatever file the day has was read, so `cells` holds what is in it and the file may be replaced.
     pub(super) known: bool,
-    /// Watermarks by journal, carried for the journal's compaction.
+    /// Watermarks of its file, until the journals have been replayed.
     pub(super) through: BTreeMap<String, u64>,
 }
 
@@ -142,18 +142,21 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Adds sums of one key and model.
+    /// Adds to the running total of a key.
+    pub(super) fn add_total(&mut self, key: u32, counters: &Counters) {
+        self.totals.entry(key).or_default().add(counters);
+        self.changed.insert(key);
+    }
+
+    /// Adds sums of one key and model to their day.
     pub(super) fn add(
         &mut self,
         date: Date,
         hour: Hour,
-        key: &str,
+        key: u32,
         model: &str,
         counters: &Counters,
     ) {
-        let key = self.names.intern(key);
-        self.totals.entry(key).or_default().add(counters);
-        self.changed.insert(key);
         if self.retired_until.is_some_and(|until| date <= until) {
             let model = self.names.get(model);
             let model = model.unwrap_or_else(|| self.names.intern(OTHER));
@@ -176,35 +179,39 @@ impl Book {
         day.add(hour, (key, model), counters);
     }
 
-    /// Takes over running totals. They are at least what the days show: a crash between the writing of a day and of
-    /// the totals leaves the totals behind.
-    pub(super) fn start_totals<'a>(
+    /// Takes over running totals, and what the journals add to them. They are at least what the days show, even when
+    /// keys.json comes from a backup.
+    pub(super) fn start_totals(
         &mut self,
-        known: impl IntoIterator<Item = (&'a str, Counters)>,
+        known: Vec<(String, Counters)>,
+        replayed: BTreeMap<u32, Counters>,
     ) {
-        let mut seen: BTreeMap<u32, Counters> = BTreeMap::new();
+        let mut shown: BTreeMap<u32, Counters> = BTreeMap::new();
         let days = self.days.values().map(|day| &day.cells);
         for cells in days.chain([&self.retired]) {
             for ((key, _), counters) in cells {
-                seen.entry(*key).or_default().add(counters);
+                shown.entry(*key).or_default().add(counters);
             }
         }
+        self.changed.extend(replayed.keys());
+        self.totals = replayed;
         for (key, counters) in known {
-            let key = self.names.intern(key);
-            let shown = seen.remove(&key).unwrap_or_default();
-            let total = counters.max(&shown);
-            if total != counters {
+            let key = self.names.intern(&key);
+            let total = self.totals.entry(key).or_default();
+            total.add(&counters);
+            // A key that has been deleted is only known by its days.
+            let least = shown.remove(&key).unwrap_or_default();
+            let mended = total.max(&least);
+            if mended != *total {
                 self.changed.insert(key);
             }
-            self.totals.insert(key, total);
+            *total = mended;
         }
         // Keys that have been deleted: their usage stays part of the sums.
-        self.totals.extend(seen);
-    }
-
-    /// Whether anything waits to be written.
-    pub(super) fn dirty(&self) -> bool {
-        self.retired_dirty || !self.changed.is_empty() || self.days.values().any(|day| day.dirty)
+        for (key, counters) in shown {
+            let total = self.totals.entry(key).or_default();
+            *total = total.max(&counters);
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn parse_hour(text: &str) -> Option<Hour> {
 }
 
 /// A time zone, with the last answer kept: most requests fall into the same quarter of an hour.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Calendar {
     zone: TimeZone,
     name: String,

@@ -9,7 +9,7 @@ use crate::store::{StoreError, create_folder, remove_leftovers, write_atomic};
 use super::book::{Cells, Hours, add_all};
 use super::calendar::days_before;
 use super::dayfile::{self, Refused};
-use super::{Millis, Store, TotalsSink, retired};
+use super::{Changed, Millis, Store, TotalsSink, retired};
 
 /// Files that retention rewrites at one compaction, so that a lowered setting does not hold up the owner.
 const REWRITES_AT_ONCE: usize = 32;
@@ -24,10 +24,7 @@ impl Store {
     pub fn compact(&mut self, now: Millis, sink: &mut TotalsSink) -> Result<(), String> {
         let today = self.calendar.date_of(now);
         self.drop_old_hours(today);
-        let mut first: Result<(), String> = Ok(());
-        if self.book.dirty() || self.book.days.range(..self.cutoff(today)).next().is_some() {
-            first = self.ensure_folder().map_err(|error| error.to_string());
-        }
+        let mut first = self.ensure_folder().map_err(|error| error.to_string());
         if first.is_ok() {
             let dirty = self.book.days.iter().filter(|(_, day)| day.dirty);
             for date in dirty.map(|(date, _)| *date).collect::<Vec<_>>() {
@@ -37,8 +34,7 @@ impl Store {
             let retired = self.retire(today).map_err(|error| error.to_string());
             first = first.and(retired);
         }
-        // keys.json may be on another disk: tried even when usage/ is in trouble. The days go first, because totals
-        // that are behind the days are mended at the next start.
+        // keys.json may be on another disk: tried even when usage/ is in trouble.
         first = first.and(self.give_totals(now, sink));
         self.unload_hours(today);
         first
@@ -68,7 +64,7 @@ impl Store {
         };
         let zone = self.calendar.name();
         let names = &self.book.names;
-        let text = dayfile::render(date, zone, &day.through, &day.cells, hours, names);
+        let text = dayfile::render(date, zone, &self.applied, &day.cells, hours, names);
         let path = dayfile::path(&self.params.dir, date);
         day.dirty = false;
         let written = self.write(path, &text);
@@ -88,7 +84,11 @@ impl Store {
         let totals: Vec<_> = changed
             .map(|key| (book.names.name(*key), total(key)))
             .collect();
-        sink(&totals, now)?;
+        sink(Changed {
+            totals: &totals,
+            through: &self.applied,
+            now,
+        })?;
         book.changed.clear();
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Store {
     }
 
     fn write_retired(&mut self, until: Date, sums: &Cells) -> Result<(), Refused> {
-        let text = retired::render(until, sums, &self.book.names);
+        let text = retired::render(until, &self.applied, sums, &self.book.names);
         self.write(retired::path(&self.params.dir), &text)
     }
 

@@ -113,6 +113,21 @@ pub struct Usage {
     pub cost_usd: Option<f64>,
 }
 
+impl Usage {
+    /// Adds a part. A sum costs what its priced parts cost; null only while it has none.
+    pub(super) fn add(&mut self, counters: &Counters, cost: Option<f64>) {
+        self.counters.add(counters);
+        if let Some(cost) = cost {
+            *self.cost_usd.get_or_insert(0.0) += cost;
+        }
+    }
+
+    /// The cost without the noise of floating point: a billionth of a dollar is enough.
+    pub(super) fn shown_cost(&self) -> Option<f64> {
+        self.cost_usd.map(|cost| (cost * 1e9).round() / 1e9)
+    }
+}
+
 impl From<Counters> for Usage {
     fn from(counters: Counters) -> Self {
         Self {
@@ -128,7 +143,7 @@ impl Serialize for Usage {
         for (name, value) in NAMES.into_iter().zip(self.counters.values()) {
             out.serialize_field(name, &value)?;
         }
-        out.serialize_field("cost_usd", &self.cost_usd)?;
+        out.serialize_field("cost_usd", &self.shown_cost())?;
         out.end()
     }
 }

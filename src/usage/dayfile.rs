@@ -5,7 +5,7 @@
 //!   "version": 1,
 //!   "date": "2026-11-24",
 //!   "timezone": "UTC",
-//!   "through": {},
+//!   "through": {JOURNAL_ID: SEQ},
 //!   "day": {KEY_ID: {MODEL: COUNTERS}},
 //!   "hours": {"2026-11-24T08:00:00Z": {KEY_ID: {MODEL: COUNTERS}}}
 //! }
@@ -13,7 +13,8 @@
 //!
 //! `day` is the sum of the day and stays when `hours` is null because the day is too old for hours. One line for each key
 //! and model, so that an error's line number points at it and a diff is short. Days are cut in `timezone`, hours are UTC:
-//! in zones with half hours one hour may stand in two files, each with its part. `through` is the journal's.
+//! in zones with half hours one hour may stand in two files, each with its part. `through`
+//! says up to which line of each journal that was there the file holds all that belongs to it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,6 +30,7 @@ use crate::store::{StoreError, read_stamped};
 use super::Counters;
 use super::book::{Cells, HourCells, Names, add};
 use super::calendar::{format_hour, parse_hour};
+use super::journal::Marks;
 
 /// The version written, and the newest that is read.
 pub(super) const VERSION: u32 = 1;
@@ -200,17 +202,25 @@ pub(super) fn cells_of(sheet: &Sheet, names: &mut Names) -> Cells {
     cells
 }
 
+/// Watermarks as JSON.
+pub(super) fn marks(through: &Marks) -> Value {
+    through
+        .iter()
+        .map(|(id, seq)| (id.to_string(), Value::from(*seq)))
+        .collect()
+}
+
 /// The text of a day's file.
 pub(super) fn render(
     date: Date,
     timezone: &str,
-    through: &BTreeMap<String, u64>,
+    through: &Marks,
     cells: &Cells,
     hours: Option<&HourCells>,
     names: &Names,
 ) -> String {
     let mut out = String::with_capacity(4096);
-    let marks = Value::from_iter(through.iter().map(|(id, seq)| (id.clone(), *seq)));
+    let marks = marks(through);
     // Writing to a String cannot fail.
     let _ = write!(
         out,

@@ -1,4 +1,4 @@
-//! One finished request, as the gateway reports it and as the journal will write it.
+//! One finished request, as the gateway reports it and as the journal writes it.
 
 use std::sync::Arc;
 
@@ -41,8 +41,10 @@ pub struct Finished {
     /// Id of the key, never the secret.
     pub key_id: Arc<str>,
     /// The model as the client named it.
+    #[serde(serialize_with = "serialize_name")]
     pub requested_model: Arc<str>,
     /// The model that answered, or the first tier's when none did.
+    #[serde(serialize_with = "serialize_name")]
     pub served_model: Arc<str>,
     /// Name of the upstream that belongs to `served_model`.
     pub upstream: Arc<str>,
@@ -83,6 +85,18 @@ impl Finished {
             cache_creation_input_tokens: self.tokens.cache_creation,
         }
     }
+}
+
+/// More of a name is not written: clients can send names of any length. Longer than what is counted under its own name, so
+/// that a replay comes to the same sums.
+const NAME_BYTES: usize = 256;
+
+fn serialize_name<S: Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut end = name.len().min(NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end += 1;
+    }
+    serializer.serialize_str(name.get(..end).unwrap_or(name))
 }
 
 fn serialize_tokens<S: Serializer>(tokens: &Tokens, serializer: S) -> Result<S::Ok, S::Error> {

@@ -9,18 +9,11 @@ use std::thread::JoinHandle;
 use jiff::tz::TimeZone;
 use tokio::sync::oneshot;
 
-use super::meter::Shared;
-use super::owner::{Clock, Command};
-use super::{DayRange, HourRange, KeyUsage, Millis, Query, QueryError, Series, Store, Totals};
-
-/// Why usage is not being written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// Since when.
-    pub since_ms: Millis,
-    /// For the operator; names files.
-    pub message: String,
-}
+use super::meter::{Command, Shared};
+use super::owner::Clock;
+use super::{
+    DayRange, HourRange, KeyUsage, Prices, Query, QueryError, Series, Store, Totals, Trouble,
+};
 
 /// The last write at the end failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,20 +36,12 @@ impl fmt::Display for StopError {
 
 impl std::error::Error for StopError {}
 
-impl Shared {
-    /// Requests that were recorded and are in no file yet.
-    pub(super) fn unwritten(&self) -> u64 {
-        let gone = self.written.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed);
-        self.recorded.load(Ordering::Relaxed).saturating_sub(gone)
-    }
-}
-
 /// Asks the owner. Every answer holds what was recorded before the question.
 #[derive(Clone)]
 pub struct UsageHandle {
     pub(super) queue: Sender<Command>,
     pub(super) shared: Arc<Shared>,
-    pub(super) thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    pub(super) threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     pub(super) zone: TimeZone,
     pub(super) clock: Clock,
 }
@@ -100,7 +85,14 @@ impl UsageHandle {
             .await?
     }
 
-    /// Writes now what is not written, as every `compact`. The error is for the operator.
+    /// From the next answer on costs come from these.
+    pub fn set_prices(&self, prices: Arc<Prices>) {
+        let command = Command::Ask(Box::new(move |store| store.set_prices(prices)));
+        // A failed send means that nothing will be asked any more.
+        let _ = self.queue.send(command);
+    }
+
+    /// Brings day files and totals up to date now, as every `compact`. The error is for the operator.
     pub async fn flush(&self) -> Result<(), String> {
         let (done, result) = oneshot::channel();
         let stopped = || QueryError::Stopped.to_string();
@@ -110,7 +102,7 @@ impl UsageHandle {
         result.await.map_err(|_| stopped())?
     }
 
-    /// The gauge `luna_usage_unwritten`: requests recorded and in no file yet. Up to `compact_s` worth of them is normal.
+    /// The gauge `luna_usage_unwritten`: requests recorded and in no file yet. Up to `flush_ms` worth of them is normal.
     pub fn unwritten(&self) -> u64 {
         self.shared.unwritten()
     }
@@ -122,40 +114,47 @@ impl UsageHandle {
 
     /// Why usage is not being written, if so: /health is degraded then.
     pub fn trouble(&self) -> Option<Trouble> {
-        let trouble = self.shared.trouble.lock();
-        let trouble = trouble.unwrap_or_else(PoisonError::into_inner).clone();
+        let troubles = self.shared.troubles.lock();
+        let troubles = troubles.unwrap_or_else(PoisonError::into_inner);
+        let trouble = troubles.current().cloned();
+        drop(troubles);
         trouble.or_else(|| {
             self.shared.ended.load(Ordering::Relaxed).then(|| Trouble {
                 since_ms: (self.clock)(),
-                message: "the usage thread has ended".to_owned(),
+                message: "a usage thread has ended".to_owned(),
             })
         })
     }
 
-    /// Writes everything that was recorded before and ends the thread. Waits for the disk: not for an async thread.
+    /// Writes everything that was recorded before and ends the threads. Waits for the disk: not for an async thread.
     /// A second call does nothing.
     pub fn stop(&self) -> Result<(), StopError> {
-        let thread = {
-            let thread = self.thread.lock();
-            thread.unwrap_or_else(PoisonError::into_inner).take()
+        let threads = {
+            let threads = self.threads.lock();
+            std::mem::take(&mut *threads.unwrap_or_else(PoisonError::into_inner))
         };
-        let Some(thread) = thread else {
+        if threads.is_empty() {
             return Ok(());
-        };
+        }
         // A failed send means that the thread has ended already.
         let _ = self.queue.send(Command::Stop);
-        let panicked = thread.join().is_err();
-        let trouble = self.shared.trouble.lock();
-        let trouble = trouble.unwrap_or_else(PoisonError::into_inner).clone();
-        let message = match trouble {
-            Some(trouble) => trouble.message,
-            None if panicked => "the usage thread ended by a panic".to_owned(),
+        let mut panicked = false;
+        for thread in threads {
+            panicked |= thread.join().is_err();
+        }
+        let troubles = self.shared.troubles.lock();
+        let troubles = troubles.unwrap_or_else(PoisonError::into_inner);
+        let message = match troubles.current() {
+            _ if panicked => "a usage thread ended by a panic".to_owned(),
+            Some(trouble) => trouble.message.clone(),
             None => return Ok(()),
         };
-        Err(StopError {
-            unwritten: self.unwritten(),
-            message,
-        })
+        drop(troubles);
+        match self.unwritten() {
+            // Day files are behind, and the next start brings them up to date from the journal.
+            0 if !panicked => Ok(()),
+            unwritten => Err(StopError { unwritten, message }),
+        }
     }
 
     async fn ask<T: Send + 'static>(

@@ -1,4 +1,4 @@
-//! The request path's side: a queue that never waits.
+//! The request path's side: a queue that never waits. The journal's thread is at its other end.
 //!
 //! Up to [`QUEUE_BOUND`] requests wait singly. When the owner falls behind that (a disk that hangs), further ones are added
 //! up by quarter of an hour, key and model instead, so that memory stays bounded and the sums stay right; only when there
@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::oneshot;
+
 use super::calendar::SLOT_MS;
-use super::handle::Trouble;
-use super::owner::Command;
-use super::{Counters, Finished, Millis};
+use super::owner::Work;
+use super::trouble::{Part, Troubles};
+use super::{Counters, Finished, Millis, Store};
 
 /// Requests that may wait singly; at some 400 bytes each.
 pub(super) const QUEUE_BOUND: u64 = 65_536;
@@ -20,21 +22,73 @@ pub(super) const QUEUE_BOUND: u64 = 65_536;
 /// Sums that may wait once the queue is full.
 const OVERFLOW_CELLS: usize = 16_384;
 
-/// What meter, owner and handle share.
+/// A question to the owner.
+pub(super) type Question = Box<dyn FnOnce(&mut Store) + Send>;
+
+/// Who waits for a compaction.
+pub(super) type Done = oneshot::Sender<Result<(), String>>;
+
+/// What comes through the queue.
+pub(super) enum Command {
+    Finished(Box<Finished>),
+    Ask(Question),
+    Compact(Done),
+    Stop,
+}
+
+/// What meter, journal, owner and handle share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// Requests handed to `record`.
     pub(super) recorded: AtomicU64,
-    /// Of these, out of the queue and in the aggregates.
+    /// Of these, out of the queues and in the aggregates.
     pub(super) applied: AtomicU64,
-    /// Of these, in files.
+    /// Of these, in files: the journal or compacted ones.
     pub(super) written: AtomicU64,
     /// Requests that could not be kept.
     pub(super) lost: AtomicU64,
     /// The owner's thread has ended.
     pub(super) ended: AtomicBool,
-    pub(super) trouble: Mutex<Option<Trouble>>,
+    /// A compaction is on its way to the owner.
+    pub(super) compacting: AtomicBool,
+    pub(super) troubles: Mutex<Troubles>,
     pub(super) overflow: Mutex<Overflow>,
+}
+
+impl Shared {
+    /// Requests that the owner has not taken in.
+    pub(super) fn waiting(&self) -> u64 {
+        let applied = self.applied.load(Ordering::Relaxed);
+        self.recorded
+            .load(Ordering::Relaxed)
+            .saturating_sub(applied)
+    }
+
+    /// Requests that were recorded and are in no file yet.
+    pub(super) fn unwritten(&self) -> u64 {
+        let gone = self.written.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed);
+        self.recorded.load(Ordering::Relaxed).saturating_sub(gone)
+    }
+
+    pub(super) fn take_overflow(&self) -> Overflow {
+        let overflow = self.overflow.lock();
+        std::mem::take(&mut *overflow.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has the owner compact, unless it is about to.
+    pub(super) fn ask_compaction(&self, owner: &Sender<Work>) {
+        if !self.compacting.swap(true, Ordering::AcqRel) {
+            // A failed send means that the owner has ended.
+            let _ = owner.send(Work::Compact(None));
+        }
+    }
+
+    /// Takes in how a write went.
+    pub(super) fn report(&self, part: Part, now: Millis, result: Result<(), &str>) {
+        let (waiting, lost) = (self.unwritten(), self.lost.load(Ordering::Relaxed));
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.report(part, now, result, waiting, lost);
+    }
 }
 
 /// Sums of requests that found the queue full.

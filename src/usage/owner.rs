@@ -1,28 +1,38 @@
-//! The thread that owns the store: takes requests out of the queue, answers questions, writes every `compact`.
+//! The thread that owns the store: takes in what the journal has numbered, answers questions, compacts when it is told to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::store::create_folder;
 
-use super::calendar::format_moment;
-use super::handle::{Trouble, UsageHandle};
-use super::meter::{Meter, Overflow, Shared};
-use super::{Counters, Finished, Millis, OpenError, Store, StoreParams};
+use super::handle::UsageHandle;
+use super::journal::{self, Journal, JournalParams};
+use super::meter::{Done, Meter, Question, Shared};
+use super::trouble::Part;
+use super::{Counters, Known, Millis, OpenError, Store, StoreParams};
 
 /// Tells the time; injected, so that tests can.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
-/// Takes the running totals of the keys that have changed, and makes them durable before it returns. Called on the owner's
-/// thread with the time. What it refuses is offered again, with what came since, at the next compaction. Ids that it does
-/// not know (deleted keys) are none of its business.
-pub type TotalsSink = Box<dyn FnMut(&[(Arc<str>, Counters)], Millis) -> Result<(), String> + Send>;
+/// Running totals for keys.json.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed<'a> {
+    /// The totals of the keys that have changed. Ids that the sink does not know (deleted keys) are none of its business.
+    pub totals: &'a [(Arc<str>, Counters)],
+    /// Up to which line of each journal all totals hold everything; kept with them, in the same rename.
+    pub through: &'a BTreeMap<Arc<str>, u64>,
+    /// The time.
+    pub now: Millis,
+}
+
+/// Takes changed totals and makes them durable before it returns. Called on the owner's thread. What it refuses is offered
+/// again, with what came since, at the next compaction.
+pub type TotalsSink = Box<dyn FnMut(Changed<'_>) -> Result<(), String> + Send>;
 
 /// How usage is kept: `[usage]` of the configuration, the folder and the clock.
 #[derive(Clone)]
@@ -31,6 +41,8 @@ pub struct Params {
     pub dir: PathBuf,
     /// `usage.timezone`, an IANA name.
     pub timezone: String,
+    /// `usage.flush_ms`
+    pub flush: Duration,
     /// `usage.compact_s`
     pub compact: Duration,
     /// `usage.keep_hours_days`
@@ -46,6 +58,7 @@ impl fmt::Debug for Params {
         f.debug_struct("Params")
             .field("dir", &self.dir)
             .field("timezone", &self.timezone)
+            .field("flush", &self.flush)
             .field("compact", &self.compact)
             .field("keep_hours_days", &self.keep_hours_days)
             .field("keep_days", &self.keep_days)
@@ -53,73 +66,97 @@ impl fmt::Debug for Params {
     }
 }
 
-/// A compaction more often than this would be all that the owner does.
-const SHORTEST_BEAT: Duration = Duration::from_millis(50);
-
-/// Requests taken out of the queue before the owner looks at its clock again.
-const BATCH: usize = 1024;
-
-const LOG_EVERY_MS: u64 = 60_000;
-
 /// The last write is tried this often: keys.json may just have been changed by somebody else.
 const LAST_TRIES: usize = 3;
 
-/// What comes through the queue.
-pub(super) enum Command {
-    Finished(Box<Finished>),
-    Ask(Box<dyn FnOnce(&mut Store) + Send>),
-    Compact(oneshot::Sender<Result<(), String>>),
+/// A request, or several, as the journal has numbered them.
+#[derive(Clone, Debug)]
+pub(super) struct Counted {
+    pub(super) journal: Arc<str>,
+    pub(super) seq: u64,
+    pub(super) time_ms: Millis,
+    pub(super) key: Arc<str>,
+    pub(super) model: Arc<str>,
+    pub(super) counters: Counters,
+}
+
+/// What comes from the journal.
+pub(super) enum Work {
+    Counted(Counted),
+    Ask(Question),
+    /// Every line before it has been written, if the disk took it.
+    Compact(Option<Done>),
     Stop,
 }
 
 /// The owner of all usage.
 pub struct Owner {
     store: Store,
-    queue: Receiver<Command>,
+    work: Receiver<Work>,
     shared: Arc<Shared>,
     sink: TotalsSink,
-    compact: Duration,
     clock: Clock,
     /// Requests in the store.
     applied: u64,
-    logged_at: Option<Millis>,
-    lost_logged: u64,
+    /// The journal that is being written.
+    current: Option<Arc<str>>,
 }
 
 impl Owner {
-    /// Opens the files and starts the thread. `known` are the running totals by key.
-    pub fn start<'a>(
+    /// Opens the files, replays the journals and starts the threads.
+    pub fn start(
         params: Params,
-        known: impl IntoIterator<Item = (&'a str, Counters)>,
+        known: Known,
         sink: TotalsSink,
     ) -> Result<(Meter, UsageHandle), OpenError> {
         create_folder(&params.dir).map_err(OpenError::Io)?;
         let store = Store::open(
             StoreParams {
-                dir: params.dir,
+                dir: params.dir.clone(),
                 timezone: params.timezone,
                 keep_hours_days: params.keep_hours_days,
                 keep_days: params.keep_days,
             },
             known,
         )?;
+        journal::cut(store.cuts());
         let zone = store.zone().clone();
         let shared = Arc::new(Shared::default());
-        let (sender, receiver) = channel();
+        let (sender, queue) = channel();
+        let (to_owner, work) = channel();
+        let journal = JournalParams {
+            dir: params.dir,
+            flush: params.flush,
+            compact: params.compact,
+            clock: Arc::clone(&params.clock),
+            calendar: store.calendar.clone(),
+        };
+        let journal = Journal::new(journal, queue, to_owner, Arc::clone(&shared))
+            .map_err(OpenError::Thread)?;
         let owner = Self {
             store,
-            queue: receiver,
+            work,
             shared: Arc::clone(&shared),
             sink,
-            compact: params.compact.max(SHORTEST_BEAT),
             clock: Arc::clone(&params.clock),
             applied: 0,
-            logged_at: None,
-            lost_logged: 0,
+            current: None,
         };
-        let thread = std::thread::Builder::new()
+        let ended = Ended(Arc::clone(&shared));
+        let journal = std::thread::Builder::new()
+            .name("usage-journal".to_owned())
+            .spawn(move || {
+                let _ended = ended;
+                journal.run();
+            })
+            .map_err(OpenError::Thread)?;
+        let ended = Ended(Arc::clone(&shared));
+        let owner = std::thread::Builder::new()
             .name("usage".to_owned())
-            .spawn(move || owner.run())
+            .spawn(move || {
+                let _ended = ended;
+                owner.run();
+            })
             .map_err(OpenError::Thread)?;
         let meter = Meter {
             queue: sender.clone(),
@@ -128,7 +165,7 @@ impl Owner {
         let handle = UsageHandle {
             queue: sender,
             shared,
-            thread: Arc::new(Mutex::new(Some(thread))),
+            threads: Arc::new(Mutex::new(vec![journal, owner])),
             zone,
             clock: params.clock,
         };
@@ -136,141 +173,60 @@ impl Owner {
     }
 
     fn run(mut self) {
-        let _ended = Ended(Arc::clone(&self.shared));
-        let mut next = Instant::now() + self.compact;
-        loop {
-            let wait = next.saturating_duration_since(Instant::now());
-            let go_on = match self.queue.recv_timeout(wait) {
-                Ok(command) => self.handle(command) && self.handle_waiting(),
-                Err(RecvTimeoutError::Timeout) => true,
-                Err(RecvTimeoutError::Disconnected) => false,
-            };
-            if !go_on {
-                break;
-            }
-            if Instant::now() >= next {
-                let _ = self.write();
-                next = Instant::now() + self.compact;
+        while let Ok(work) = self.work.recv() {
+            match work {
+                Work::Counted(counted) => self.count(&counted),
+                Work::Ask(question) => question(&mut self.store),
+                Work::Compact(done) => {
+                    // Before the work and not after it: whoever asks meanwhile has something new.
+                    self.shared.compacting.store(false, Ordering::Release);
+                    let written = self.write();
+                    if let Some(done) = done {
+                        // Whoever asked may have given up waiting.
+                        let _ = done.send(written);
+                    }
+                }
+                Work::Stop => break,
             }
         }
+        // Nothing is written to the journal any more, so it may go with the others.
+        self.current = None;
         for _ in 0..LAST_TRIES {
-            while let Ok(command) = self.queue.try_recv() {
-                self.handle(command);
-            }
             if self.write().is_ok() {
                 break;
             }
         }
     }
 
-    /// False when it is time to stop.
-    fn handle_waiting(&mut self) -> bool {
-        for _ in 0..BATCH {
-            match self.queue.try_recv() {
-                Ok(command) => {
-                    if !self.handle(command) {
-                        return false;
-                    }
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return false,
-            }
+    fn count(&mut self, counted: &Counted) {
+        self.store.take(counted);
+        if self.current.as_ref() != Some(&counted.journal) {
+            self.current = Some(Arc::clone(&counted.journal));
         }
-        self.take_overflow();
-        true
-    }
-
-    fn handle(&mut self, command: Command) -> bool {
-        match command {
-            // The journal (issue 3) writes its line here, before the request is added up.
-            Command::Finished(finished) => {
-                self.store.apply(&finished);
-                self.count_applied(1);
-            }
-            Command::Ask(question) => {
-                self.take_overflow();
-                question(&mut self.store);
-            }
-            Command::Compact(done) => {
-                let _ = done.send(self.write());
-            }
-            Command::Stop => return false,
-        }
-        true
-    }
-
-    fn take_overflow(&mut self) {
-        let overflow = {
-            let overflow = self.shared.overflow.lock();
-            std::mem::take(&mut *overflow.unwrap_or_else(PoisonError::into_inner))
-        };
-        for ((slot, key, model), counters) in overflow.cells {
-            let time_ms = Overflow::time_of(slot);
-            self.store.apply_sum(time_ms, &key, &model, &counters);
-        }
-        self.count_applied(overflow.requests);
-    }
-
-    fn count_applied(&mut self, requests: u64) {
+        let requests = counted.counters.requests;
         self.applied = self.applied.wrapping_add(requests);
         self.shared.applied.fetch_add(requests, Ordering::Relaxed);
     }
 
     fn write(&mut self) -> Result<(), String> {
-        self.take_overflow();
         let now = (self.clock)();
-        let result = self.store.compact(now, &mut self.sink);
+        let mut result = self.store.compact(now, &mut self.sink);
         if result.is_ok() {
-            self.shared.written.store(self.applied, Ordering::Relaxed);
+            self.shared
+                .written
+                .fetch_max(self.applied, Ordering::Relaxed);
+            result = self.store.drop_journals(self.current.as_ref());
         }
-        self.report(now, &result);
+        self.shared.report(
+            Part::Files,
+            now,
+            result.as_ref().copied().map_err(String::as_str),
+        );
         result
-    }
-
-    /// Keeps the state of trouble for /health, and tells the log once a minute.
-    fn report(&mut self, now: Millis, result: &Result<(), String>) {
-        let waiting = self.shared.unwritten();
-        let lost = self.shared.lost.load(Ordering::Relaxed);
-        let trouble = self.shared.trouble.lock();
-        let mut trouble = trouble.unwrap_or_else(PoisonError::into_inner);
-        match (result, trouble.take()) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(past)) => {
-                let seconds = now.saturating_sub(past.since_ms) / 1000;
-                log::info!("usage is written again, after {seconds} s");
-                self.logged_at = None;
-            }
-            (Err(message), past) => {
-                let since_ms = past.map_or(now, |past| past.since_ms);
-                // A clock that was set back must not silence the log.
-                let quiet = self
-                    .logged_at
-                    .is_some_and(|at| now.abs_diff(at) < LOG_EVERY_MS);
-                if !quiet {
-                    self.logged_at = Some(now);
-                    log::error!(
-                        "usage is not written since {}: {message}; {waiting} requests are kept in memory and written \
-                         when this is mended, traffic goes on",
-                        format_moment(since_ms)
-                    );
-                }
-                *trouble = Some(Trouble {
-                    since_ms,
-                    message: message.clone(),
-                });
-            }
-        }
-        if lost != self.lost_logged {
-            log::error!(
-                "usage of {} requests is lost: more waited for the disk than memory was set aside for",
-                lost.wrapping_sub(self.lost_logged)
-            );
-            self.lost_logged = lost;
-        }
     }
 }
 
-/// Says that the thread has ended, even by a panic.
+/// Says that a thread has ended, even by a panic.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {

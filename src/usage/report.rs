@@ -1,14 +1,17 @@
 //! Answers as the admin API gives them: JSON shapes and CSV.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use jiff::civil::Date;
+
 use super::book::Cell;
 use super::counters::NAMES;
-use super::{Counters, Usage};
+use super::prices::{self, Price};
+use super::{Counters, Prices, Usage};
 
 /// `GET /admin/usage`
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -92,6 +95,8 @@ pub(super) enum Span {
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) label: String,
+    /// The day whose prices hold.
+    pub(super) date: Date,
     /// By key and model, as numbers of the names.
     pub(super) cells: Vec<(Cell, Counters)>,
 }
@@ -102,11 +107,22 @@ pub struct Series {
     span: Span,
     slots: Vec<Slot>,
     names: Vec<Arc<str>>,
+    prices: Arc<Prices>,
 }
 
 impl Series {
-    pub(super) fn new(span: Span, slots: Vec<Slot>, names: Vec<Arc<str>>) -> Self {
-        Self { span, slots, names }
+    pub(super) fn new(
+        span: Span,
+        slots: Vec<Slot>,
+        names: Vec<Arc<str>>,
+        prices: Arc<Prices>,
+    ) -> Self {
+        Self {
+            span,
+            slots,
+            names,
+            prices,
+        }
     }
 
     /// The JSON of `GET /admin/usage/daily`.
@@ -131,17 +147,19 @@ impl Series {
     }
 
     fn sums(&self) -> impl Iterator<Item = (String, Sums)> {
-        self.slots.iter().map(|slot| {
-            let mut total = Counters::default();
-            let mut keys: BTreeMap<u32, Counters> = BTreeMap::new();
-            let mut models: BTreeMap<u32, Counters> = BTreeMap::new();
+        let mut costs = Costs::new(&self.prices);
+        self.slots.iter().map(move |slot| {
+            let mut total = Usage::default();
+            let mut keys: BTreeMap<u32, Usage> = BTreeMap::new();
+            let mut models: BTreeMap<u32, Usage> = BTreeMap::new();
             for ((key, model), counters) in &slot.cells {
-                total.add(counters);
-                keys.entry(*key).or_default().add(counters);
-                models.entry(*model).or_default().add(counters);
+                let cost = costs.cost(*model, || self.name_of(*model), slot.date, counters);
+                total.add(counters, cost);
+                keys.entry(*key).or_default().add(counters, cost);
+                models.entry(*model).or_default().add(counters, cost);
             }
             let sums = Sums {
-                total: total.into(),
+                total,
                 models: self.named(models),
                 keys: self.named(keys),
             };
@@ -149,9 +167,9 @@ impl Series {
         })
     }
 
-    fn named(&self, sums: BTreeMap<u32, Counters>) -> BTreeMap<Arc<str>, Usage> {
+    fn named(&self, sums: BTreeMap<u32, Usage>) -> BTreeMap<Arc<str>, Usage> {
         let sums = sums.into_iter();
-        sums.map(|(id, sum)| (self.name(id), sum.into())).collect()
+        sums.map(|(id, sum)| (self.name(id), sum)).collect()
     }
 
     fn name(&self, id: u32) -> Arc<str> {
@@ -170,22 +188,80 @@ impl Series {
         });
         out.push_str(",key,model");
         csv_header(&mut out);
+        // Every name's place in the order and its field, once and not for each row.
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        order.sort_unstable_by_key(|id| self.names.get(*id));
+        let mut ranks = vec![0; order.len()];
+        for (rank, id) in order.into_iter().enumerate() {
+            if let Some(slot) = ranks.get_mut(id) {
+                *slot = rank;
+            }
+        }
+        let rank = |id: u32| ranks.get(id as usize).copied().unwrap_or(usize::MAX);
+        let field = |name: &Arc<str>| {
+            let mut out = String::new();
+            csv_field(&mut out, name);
+            out
+        };
+        let fields: Vec<String> = self.names.iter().map(field).collect();
+        let field = |id: u32| fields.get(id as usize).map_or("", String::as_str);
+        let cells: usize = self.slots.iter().map(|slot| slot.cells.len()).sum();
+        out.reserve(cells.saturating_mul(96));
+        let mut costs = Costs::new(&self.prices);
         for slot in &self.slots {
-            let rows = slot.cells.iter().map(|((key, model), counters)| {
-                (self.name_of(*key), self.name_of(*model), *counters)
-            });
-            let mut rows: Vec<_> = rows.collect();
-            rows.sort_unstable_by_key(|(key, model, _)| (*key, *model));
-            for (key, model, counters) in rows {
-                csv_field(&mut out, &slot.label);
+            let mut rows: Vec<_> = slot.cells.iter().collect();
+            rows.sort_unstable_by_key(|((key, model), _)| (rank(*key), rank(*model)));
+            for ((key, model), counters) in rows {
+                let cost = costs.cost(*model, || self.name_of(*model), slot.date, counters);
+                out.push_str(&slot.label);
                 out.push(',');
-                csv_field(&mut out, key);
+                out.push_str(field(*key));
                 out.push(',');
-                csv_field(&mut out, model);
-                csv_usage(&mut out, &counters.into());
+                out.push_str(field(*model));
+                csv_usage(
+                    &mut out,
+                    &Usage {
+                        counters: *counters,
+                        cost_usd: cost,
+                    },
+                );
             }
         }
         out
+    }
+}
+
+/// Costs of many cells: the prices of each model are looked up once.
+pub(super) struct Costs<'a> {
+    prices: &'a Prices,
+    by_model: HashMap<u32, Vec<&'a Price>>,
+}
+
+impl<'a> Costs<'a> {
+    pub(super) fn new(prices: &'a Prices) -> Self {
+        Self {
+            prices,
+            by_model: HashMap::new(),
+        }
+    }
+
+    /// None when the model has no price on that day.
+    pub(super) fn cost<N: AsRef<str>>(
+        &mut self,
+        model: u32,
+        name: impl FnOnce() -> N,
+        date: Date,
+        counters: &Counters,
+    ) -> Option<f64> {
+        if self.prices.is_empty() {
+            return None;
+        }
+        let all = self.prices;
+        let of_model = self
+            .by_model
+            .entry(model)
+            .or_insert_with(|| all.of(name().as_ref()));
+        prices::on(of_model, date).map(|price| price.cost(counters))
     }
 }
 
@@ -204,7 +280,7 @@ pub(super) fn csv_usage(out: &mut String, usage: &Usage) {
         let _ = write!(out, ",{value}");
     }
     out.push(',');
-    if let Some(cost) = usage.cost_usd {
+    if let Some(cost) = usage.shown_cost() {
         let _ = write!(out, "{cost}");
     }
     out.push('\n');

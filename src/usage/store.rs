@@ -2,8 +2,9 @@
 //!
 //! Synchronous, used by one thread at a time: the owner's, or the command line with `--offline`, which never compacts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -13,7 +14,9 @@ use crate::store::StoreError;
 use super::book::{Book, Day, HourCells, Hours, add_all};
 use super::calendar::{Calendar, days_before, hour_of};
 use super::dayfile::{self, Refused};
-use super::{Counters, Finished, Millis, OpenError, retired};
+use super::journal::{self, Cut, Marks};
+use super::owner::Counted;
+use super::{Counters, OpenError, Prices, retired};
 
 /// Days whose hours stay in memory after they were asked for.
 const HOURS_KEPT_LOADED: usize = 35;
@@ -31,6 +34,15 @@ pub struct StoreParams {
     pub keep_days: u32,
 }
 
+/// What keys.json says of usage.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Running totals by key id.
+    pub totals: Vec<(String, Counters)>,
+    /// Up to which line of each journal they hold everything.
+    pub through: BTreeMap<String, u64>,
+}
+
 /// Usage in memory and on disk.
 #[derive(Debug)]
 pub struct Store {
@@ -41,16 +53,17 @@ pub struct Store {
     pub(super) leftovers: Vec<Date>,
     /// Files whose half-written predecessors have been looked for.
     pub(super) swept: BTreeSet<PathBuf>,
+    /// The journals that are there, and how far they are in the book.
+    pub(super) applied: Marks,
+    cuts: Vec<Cut>,
+    pub(super) prices: Arc<Prices>,
 }
 
 impl Store {
-    /// Reads what is in the folder. `known` are the running totals by key (from keys.json).
+    /// Reads what is in the folder and adds what only the journals have. Writes nothing.
     ///
     /// Every file is read and checked; only the hours of older days are left for when they are asked for.
-    pub fn open<'a>(
-        params: StoreParams,
-        known: impl IntoIterator<Item = (&'a str, Counters)>,
-    ) -> Result<Self, OpenError> {
+    pub fn open(params: StoreParams, known: Known) -> Result<Self, OpenError> {
         let calendar = Calendar::new(&params.timezone)
             .map_err(|_| OpenError::TimeZone(params.timezone.clone()))?;
         let mut store = Self {
@@ -59,18 +72,77 @@ impl Store {
             book: Book::default(),
             leftovers: Vec::new(),
             swept: BTreeSet::new(),
+            applied: Marks::new(),
+            cuts: Vec::new(),
+            prices: Arc::default(),
         };
-        store.read_folder()?;
-        store.book.start_totals(known);
+        let retired_through = store.read_folder()?;
+        let replayed = store.replay(&known.through, &retired_through)?;
+        store.book.start_totals(known.totals, replayed);
         Ok(store)
     }
 
-    fn read_folder(&mut self) -> Result<(), OpenError> {
+    /// From now on costs come from these.
+    pub fn set_prices(&mut self, prices: Arc<Prices>) {
+        self.prices = prices;
+    }
+
+    /// Returns the totals of lines that keys.json does not hold.
+    fn replay(
+        &mut self,
+        keys_through: &BTreeMap<String, u64>,
+        retired_through: &BTreeMap<String, u64>,
+    ) -> Result<BTreeMap<u32, Counters>, OpenError> {
+        let (book, calendar) = (&mut self.book, &mut self.calendar);
+        let mut totals: BTreeMap<u32, Counters> = BTreeMap::new();
+        // The marks of the journal that is being read, so that nothing is looked up by name for each line.
+        let mut current = String::new();
+        let mut of_days: HashMap<Date, u64> = HashMap::new();
+        let (mut of_keys, mut of_retired) = (0, 0);
+        let (applied, cuts) = journal::replay(&self.params.dir, |id, line| {
+            if id != current {
+                current = id.to_owned();
+                of_days = book.days.iter().fold(HashMap::new(), |mut marks, it| {
+                    let (date, day) = it;
+                    marks.extend(day.through.get(id).map(|mark| (*date, *mark)));
+                    marks
+                });
+                of_keys = keys_through.get(id).copied().unwrap_or(0);
+                of_retired = retired_through.get(id).copied().unwrap_or(0);
+            }
+            let date = calendar.date_of(line.time_ms);
+            let counters = line.counters();
+            let key = book.names.intern(&line.key_id);
+            if line.seq > of_keys {
+                totals.entry(key).or_default().add(&counters);
+            }
+            let retired = book.retired_until.is_some_and(|until| date <= until);
+            let mark = match retired {
+                true => of_retired,
+                false => of_days.get(&date).copied().unwrap_or(0),
+            };
+            if line.seq > mark {
+                let hour = hour_of(line.time_ms);
+                book.add(date, hour, key, &line.served_model, &counters);
+            }
+        })?;
+        self.applied = applied;
+        self.cuts = cuts;
+        for day in book.days.values_mut() {
+            day.through = BTreeMap::new();
+        }
+        Ok(totals)
+    }
+
+    /// Returns the marks of retired.json.
+    fn read_folder(&mut self) -> Result<BTreeMap<String, u64>, OpenError> {
         let dir = &self.params.dir;
         let book = &mut self.book;
-        if let Some((until, cells)) = retired::read(dir, &mut book.names)? {
-            book.retired = cells;
-            book.retired_until = Some(until);
+        let mut retired_through = BTreeMap::new();
+        if let Some(retired) = retired::read(dir, &mut book.names)? {
+            book.retired = retired.cells;
+            book.retired_until = Some(retired.until);
+            retired_through = retired.through;
         }
         let io = |source| {
             OpenError::Io(StoreError::Io {
@@ -81,7 +153,9 @@ impl Store {
         };
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(retired_through);
+            }
             Err(error) => return Err(io(error)),
         };
         for entry in entries {
@@ -105,7 +179,7 @@ impl Store {
             }
             book.days.insert(date, day);
         }
-        Ok(())
+        Ok(retired_through)
     }
 
     /// The zone in which days are cut.
@@ -113,22 +187,52 @@ impl Store {
         self.calendar.zone()
     }
 
-    /// Adds one finished request. Touches no file.
-    pub fn apply(&mut self, finished: &Finished) {
-        let (key, model) = (&finished.key_id, &finished.served_model);
-        self.apply_sum(finished.time_ms, key, model, &finished.counters());
+    /// Torn ends of journals that were found at opening.
+    pub(super) fn cuts(&self) -> &[Cut] {
+        &self.cuts
     }
 
-    /// Adds the sums of requests that ended within one quarter of an hour.
-    pub(super) fn apply_sum(
-        &mut self,
-        time_ms: Millis,
-        key: &str,
-        model: &str,
-        counters: &Counters,
-    ) {
-        let date = self.calendar.date_of(time_ms);
-        self.book.add(date, hour_of(time_ms), key, model, counters);
+    /// Adds a request that no journal knows.
+    #[cfg(test)]
+    pub(super) fn apply(&mut self, finished: &super::Finished) {
+        let date = self.calendar.date_of(finished.time_ms);
+        let hour = hour_of(finished.time_ms);
+        let key = self.book.names.intern(&finished.key_id);
+        let counters = finished.counters();
+        self.book.add_total(key, &counters);
+        let model = &finished.served_model;
+        self.book.add(date, hour, key, model, &counters);
+    }
+
+    /// Adds what the journal has numbered. Touches no file.
+    pub(super) fn take(&mut self, counted: &Counted) {
+        match self.applied.get_mut(&counted.journal) {
+            Some(seq) => *seq = counted.seq,
+            None => {
+                self.applied
+                    .insert(Arc::clone(&counted.journal), counted.seq);
+            }
+        }
+        let date = self.calendar.date_of(counted.time_ms);
+        let hour = hour_of(counted.time_ms);
+        let key = self.book.names.intern(&counted.key);
+        self.book.add_total(key, &counted.counters);
+        self.book
+            .add(date, hour, key, &counted.model, &counted.counters);
+    }
+
+    /// Removes the journals that everything is compacted from, but for `current`, which grows on. Only after a compaction
+    /// without an error.
+    pub(super) fn drop_journals(&mut self, current: Option<&Arc<str>>) -> Result<(), String> {
+        let old = self.applied.keys().filter(|id| Some(*id) != current);
+        if old.clone().next().is_none() {
+            return Ok(());
+        }
+        journal::remove(&self.params.dir, old)
+            .map_err(|error| format!("cannot remove a journal that is done with: {error}"))?;
+        // Only now: a mark must outlive its journal.
+        self.applied.retain(|id, _| Some(id) == current);
+        Ok(())
     }
 
     /// Joins the hours of a day's file with those counted since. After that the day is known: memory holds all that is
@@ -144,7 +248,6 @@ impl Store {
         if let (false, Some(file)) = (day.known, &file) {
             // It came while we were running, say from a backup; it is added to, not overwritten.
             add_all(&mut day.cells, &file.cells);
-            day.through.clone_from(&file.through);
         }
         day.known = true;
         let dropped = file.as_ref().is_some_and(|file| file.hours.is_none());

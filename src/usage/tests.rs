@@ -7,7 +7,9 @@
 )]
 
 mod files;
+mod journal;
 mod output;
+mod prices;
 mod property;
 mod thread;
 mod time;
@@ -59,13 +61,24 @@ fn params(dir: &Path, timezone: &str) -> StoreParams {
     }
 }
 
+/// `flush_ms`
+const BEAT: std::time::Duration = std::time::Duration::from_millis(5);
+
+fn known<'a>(totals: impl IntoIterator<Item = (&'a str, Counters)>) -> Known {
+    let totals = totals.into_iter();
+    Known {
+        totals: totals.map(|(key, sum)| (key.to_owned(), sum)).collect(),
+        ..Known::default()
+    }
+}
+
 fn open(dir: &Path) -> Store {
-    Store::open(params(dir, "UTC"), []).unwrap()
+    Store::open(params(dir, "UTC"), Known::default()).unwrap()
 }
 
 /// A sink that takes everything.
 fn taker() -> TotalsSink {
-    Box::new(|_, _| Ok(()))
+    Box::new(|_| Ok(()))
 }
 
 type Taken = Arc<Mutex<std::collections::BTreeMap<String, Counters>>>;
@@ -74,8 +87,11 @@ type Taken = Arc<Mutex<std::collections::BTreeMap<String, Counters>>>;
 fn keeper() -> (TotalsSink, Taken) {
     let taken = Taken::default();
     let kept = Arc::clone(&taken);
-    let sink = Box::new(move |totals: &[(Arc<str>, Counters)], _| {
-        let totals = totals.iter().map(|(key, sum)| (key.to_string(), *sum));
+    let sink = Box::new(move |changed: Changed<'_>| {
+        let totals = changed
+            .totals
+            .iter()
+            .map(|(key, sum)| (key.to_string(), *sum));
         kept.lock().unwrap().extend(totals);
         Ok(())
     });

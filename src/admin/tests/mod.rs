@@ -183,12 +183,13 @@ impl House {
         let usage = UsageParams {
             dir: data.join("usage"),
             timezone: "UTC".to_owned(),
+            flush: std::time::Duration::from_millis(20),
             compact: std::time::Duration::from_secs(3600),
             keep_hours_days: 90,
             keep_days: 1095,
             clock: Arc::new(|| NOON),
         };
-        let (meter, usage) = Owner::start(usage, [], Box::new(|_, _| Ok(()))).unwrap();
+        let (meter, usage) = Owner::start(usage, Default::default(), Box::new(|_| Ok(()))).unwrap();
         let events = Arc::new(Events::default());
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let _ = rustls::crypto::ring::default_provider().install_default();

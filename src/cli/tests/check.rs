@@ -56,6 +56,28 @@ fn broken_files_give_these_lines() {
                 "1 error".to_owned(),
             ],
         ),
+        (
+            "data/usage/journal-j.jsonl",
+            "{\"journal\":\"j\",\"version\":9}\n",
+            vec![
+                "data/usage/journal-j.jsonl: written by another version of Luna (journal version 9, this one reads 1): \
+                 start that version once and stop it, which takes the journal in, or move the file away to start without \
+                 its counts; it is left as it is"
+                    .to_owned(),
+                "1 error".to_owned(),
+            ],
+        ),
+        (
+            "data/usage/journal-j.jsonl",
+            "{\"journal\":\"j\",\"version\":1}\n{\"seq\":x}\n",
+            vec![
+                "data/usage/journal-j.jsonl:2: damaged usage journal: expected value at line 1 column 8: mend or remove \
+                 that line (each line is one request), or move the file away to start without the requests that are only \
+                 in it; it is left as it is"
+                    .to_owned(),
+                "1 error".to_owned(),
+            ],
+        ),
     ] {
         assert_eq!(checked(&[(file, text)], &[]), (lines, false), "{file}: {text}");
     }

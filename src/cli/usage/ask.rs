@@ -1,6 +1,7 @@
 //! Getting the numbers, with the same question to a gateway or to the files.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use crate::cli::offline;
 use crate::config::Settings;
 use crate::keys::{ADMIN_ID, Totals};
 use crate::store::read_file;
-use crate::usage::{Counters, DayRange, HourRange, Store, StoreParams};
+use crate::usage::{Counters, DayRange, HourRange, Known, Store, StoreParams};
 
 /// How far back "from the beginning" goes: an answer holds ten years at most, and a day on either
 /// side may be another in the gateway's time zone.
@@ -120,6 +121,8 @@ struct KeysFile {
     admin: Owner,
     #[serde(default)]
     keys: Vec<Owner>,
+    #[serde(default)]
+    through: BTreeMap<String, u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -193,7 +196,12 @@ pub(super) fn offline(
         keep_hours_days: settings.usage.keep_hours_days,
         keep_days: settings.usage.keep_days,
     };
-    let mut store = Store::open(params, keys.totals()).map_err(failed)?;
+    let known = Known {
+        totals: keys.totals().map(|(id, c)| (id.to_owned(), c)).collect(),
+        through: keys.through.clone(),
+    };
+    let mut store = Store::open(params, known).map_err(failed)?;
+    store.set_prices(Arc::clone(&settings.usage.prices));
     let key = args
         .key
         .as_deref()

@@ -161,12 +161,13 @@ fn files(folder: &Path) {
     let params = Params {
         dir: folder.join("data/usage"),
         timezone: "UTC".to_owned(),
+        flush: Duration::from_millis(20),
         compact: Duration::from_secs(3600),
         keep_hours_days: 90,
         keep_days: 1095,
         clock: Arc::new(now),
     };
-    let (meter, usage) = Owner::start(params, [], Box::new(|_, _| Ok(()))).unwrap();
+    let (meter, usage) = Owner::start(params, Default::default(), Box::new(|_| Ok(()))).unwrap();
     meter.record(finished());
     usage.stop().unwrap();
 }

@@ -10,6 +10,7 @@
 mod environment_tests;
 mod fallback_json;
 mod files;
+mod prices;
 mod published;
 mod random;
 mod secrets;

@@ -16,9 +16,9 @@ fn a_restart_finds_everything() {
     let (days, totals) = (all_days(&store), store.totals());
     let recent = hours(&mut store, "2026-11-23", "2026-11-24");
 
-    let known = taken.lock().unwrap().clone();
-    let known = known.iter().map(|(key, sum)| (key.as_str(), *sum));
-    let mut again = Store::open(params(dir.path(), "UTC"), known).unwrap();
+    let taken = taken.lock().unwrap().clone();
+    let taken = known(taken.iter().map(|(key, sum)| (key.as_str(), *sum)));
+    let mut again = Store::open(params(dir.path(), "UTC"), taken).unwrap();
     assert_eq!(all_days(&again), days);
     assert_eq!(again.totals(), totals);
     assert_eq!(hours(&mut again, "2026-11-23", "2026-11-24"), recent);
@@ -90,23 +90,6 @@ fn counting_goes_on_in_a_day_that_was_there() {
 }
 
 #[test]
-fn watermarks_of_a_journal_are_carried() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = open(dir.path());
-    store.apply(&request(NOW, "key_a", "opus"));
-    store.compact(NOW, &mut taker()).unwrap();
-    let marks = r#""through": {"journal-1":42}"#;
-    let text = read(dir.path(), "2026-11-24.json").replace(r#""through": {}"#, marks);
-    std::fs::write(dir.path().join("usage/2026-11-24.json"), text).unwrap();
-    let mut store = open(dir.path());
-    store.apply(&request(NOW, "key_a", "opus"));
-    store.compact(NOW, &mut taker()).unwrap();
-    let text = read(dir.path(), "2026-11-24.json");
-    assert!(text.contains(marks), "{text}");
-    assert!(text.contains(r#""requests": 2"#), "{text}");
-}
-
-#[test]
 fn a_damaged_file_is_refused_with_its_line_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
@@ -137,7 +120,7 @@ fn a_damaged_file_is_refused_with_its_line_and_left_alone() {
     ];
     for (text, expected) in cases {
         std::fs::write(&path, &text).unwrap();
-        let error = Store::open(params(dir.path(), "UTC"), []).unwrap_err();
+        let error = Store::open(params(dir.path(), "UTC"), Known::default()).unwrap_err();
         let message = error.to_string();
         assert!(matches!(error, OpenError::Damaged(_)), "{message}");
         assert!(message.contains(expected), "{message}");
@@ -191,13 +174,13 @@ fn old_hours_go_and_their_day_stays() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = params(dir.path(), "UTC");
     kept.keep_hours_days = 2;
-    let mut store = Store::open(kept.clone(), []).unwrap();
+    let mut store = Store::open(kept.clone(), Known::default()).unwrap();
     for days in 0..5 {
         store.apply(&request(NOW - days * DAY, "key_a", "opus"));
     }
     store.compact(NOW, &mut taker()).unwrap();
     store.compact(NOW, &mut taker()).unwrap();
-    for mut store in [store, Store::open(kept, []).unwrap()] {
+    for mut store in [store, Store::open(kept, Known::default()).unwrap()] {
         assert_eq!(all_days(&store).days.len(), 5);
         let labels: Vec<_> = hours(&mut store, "2026-11-19", "2026-11-24").hours;
         let labels: Vec<_> = labels.iter().map(|hour| hour.hour.as_str()).collect();
@@ -213,7 +196,7 @@ fn old_files_go_and_the_sums_stay() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = params(dir.path(), "UTC");
     kept.keep_days = 2;
-    let mut store = Store::open(kept.clone(), []).unwrap();
+    let mut store = Store::open(kept.clone(), Known::default()).unwrap();
     for days in 0..5 {
         store.apply(&request(NOW - days * DAY, "key_a", "opus"));
     }
@@ -223,14 +206,14 @@ fn old_files_go_and_the_sums_stay() {
     assert_eq!(all_days(&store).days.len(), 3);
     assert!(!dir.path().join("usage/2026-11-21.json").exists());
     assert!(dir.path().join("usage/2026-11-22.json").exists());
-    let mut store = Store::open(kept.clone(), []).unwrap();
+    let mut store = Store::open(kept.clone(), Known::default()).unwrap();
     assert_eq!(store.totals(), before);
     // Later days join the sums; a request from long ago does too.
     store.apply(&request(NOW - 4 * DAY, "key_a", "opus"));
     assert_eq!(all_days(&store).days.len(), 3);
     store.compact(NOW + DAY, &mut taker()).unwrap();
     assert_eq!(all_days(&store).days.len(), 2);
-    let again = Store::open(kept, []).unwrap();
+    let again = Store::open(kept, Known::default()).unwrap();
     assert_eq!(again.totals().total.counters.requests, 6);
     assert_eq!(again.totals().models["opus"].counters.requests, 6);
 }
@@ -240,7 +223,7 @@ fn a_stop_between_the_sums_and_the_removal_counts_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = params(dir.path(), "UTC");
     kept.keep_days = 2;
-    let mut store = Store::open(kept.clone(), []).unwrap();
+    let mut store = Store::open(kept.clone(), Known::default()).unwrap();
     store.apply(&request(NOW - 3 * DAY, "key_a", "opus"));
     store.compact(NOW - 3 * DAY, &mut taker()).unwrap();
     let old = read(dir.path(), "2026-11-21.json");
@@ -248,7 +231,7 @@ fn a_stop_between_the_sums_and_the_removal_counts_nothing_twice() {
     let path = dir.path().join("usage/2026-11-21.json");
     assert!(!path.exists());
     std::fs::write(&path, old).unwrap();
-    let mut store = Store::open(kept, []).unwrap();
+    let mut store = Store::open(kept, Known::default()).unwrap();
     assert_eq!(store.totals().total.counters.requests, 1);
     store.compact(NOW, &mut taker()).unwrap();
     assert!(!path.exists());
@@ -267,7 +250,7 @@ fn totals_are_at_least_what_the_days_show() {
         input_tokens: 5_000,
         ..Counters::default()
     };
-    let mut store = Store::open(params(dir.path(), "UTC"), [("key_a", imported)]).unwrap();
+    let mut store = Store::open(params(dir.path(), "UTC"), known([("key_a", imported)])).unwrap();
     let totals = store.totals();
     assert_eq!(totals.keys["key_a"].counters.requests, 2);
     assert_eq!(totals.keys["key_a"].counters.input_tokens, 5_000);

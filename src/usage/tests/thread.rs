@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::super::meter::{QUEUE_BOUND, Shared};
-use super::super::owner::Command;
+use super::super::meter::{Command, QUEUE_BOUND, Shared};
 use super::*;
 
 struct Running {
@@ -22,17 +21,34 @@ fn start(dir: &Path, compact: Duration) -> Running {
     let params = Params {
         dir: dir.join("usage"),
         timezone: "UTC".to_owned(),
+        flush: BEAT,
         compact,
         keep_hours_days: 90,
         keep_days: 1095,
         clock: Arc::new(move || hands.load(Ordering::Relaxed)),
     };
-    let (meter, usage) = Owner::start(params, [], sink).unwrap();
+    let (meter, usage) = Owner::start(params, Known::default(), sink).unwrap();
     Running {
         meter,
         usage,
         clock,
         taken,
+    }
+}
+
+/// Waits for what another thread is about to do.
+async fn until(condition: impl Fn() -> bool) {
+    let limit = std::time::Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(std::time::Instant::now() < limit, "it does not come");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Puts a file in the folder's place. The owner may be writing the folder anew at the same moment.
+fn block(folder: &Path) {
+    while std::fs::write(folder, "in the way").is_err() {
+        let _ = std::fs::remove_dir_all(folder);
     }
 }
 
@@ -50,7 +66,6 @@ async fn an_answer_holds_what_was_recorded_before() {
         let totals = running.usage.totals().await.unwrap();
         assert_eq!(totals.total.counters.requests, 2 * round);
     }
-    assert_eq!(running.usage.unwritten(), 400);
     running.usage.flush().await.unwrap();
     assert_eq!(running.usage.unwritten(), 0);
     let key = running.usage.key("key_b", "Bob").await.unwrap();
@@ -118,9 +133,11 @@ fn dropping_everything_writes_too() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path(), NEVER);
     running.meter.record(request(NOW, "key_a", "opus"));
-    let thread = running.usage.thread.lock().unwrap().take().unwrap();
+    let threads = std::mem::take(&mut *running.usage.threads.lock().unwrap());
     drop(running);
-    thread.join().unwrap();
+    for thread in threads {
+        thread.join().unwrap();
+    }
     assert_eq!(open(dir.path()).totals().total.counters.requests, 1);
 }
 
@@ -128,17 +145,20 @@ fn dropping_everything_writes_too() {
 fn it_writes_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (told, written) = channel();
-    let sink: TotalsSink =
-        Box::new(move |totals, _| told.send(totals.len()).map_err(|error| error.to_string()));
+    let sink: TotalsSink = Box::new(move |changed| {
+        told.send(changed.totals.len())
+            .map_err(|error| error.to_string())
+    });
     let params = Params {
         dir: dir.path().join("usage"),
         timezone: "UTC".to_owned(),
+        flush: BEAT,
         compact: Duration::from_millis(50),
         keep_hours_days: 90,
         keep_days: 1095,
         clock: Arc::new(|| NOW),
     };
-    let (meter, _usage) = Owner::start(params, [], sink).unwrap();
+    let (meter, _usage) = Owner::start(params, Known::default(), sink).unwrap();
     meter.record(request(NOW, "key_a", "opus"));
     assert_eq!(written.recv_timeout(Duration::from_secs(30)), Ok(1));
     assert_eq!(open(dir.path()).totals().total.counters.requests, 1);
@@ -150,8 +170,7 @@ async fn trouble_is_told_and_ends() {
     let running = start(dir.path(), NEVER);
     assert_eq!(running.usage.trouble(), None);
     let folder = dir.path().join("usage");
-    std::fs::remove_dir(&folder).unwrap();
-    std::fs::write(&folder, "in the way").unwrap();
+    block(&folder);
     running.meter.record(request(NOW, "key_a", "opus"));
     running.usage.flush().await.unwrap_err();
     running.clock.store(NOW + 5_000, Ordering::Relaxed);
@@ -173,10 +192,9 @@ async fn trouble_is_told_and_ends() {
     );
     std::fs::remove_file(&folder).unwrap();
     running.usage.flush().await.unwrap();
-    assert_eq!(
-        (running.usage.trouble(), running.usage.unwritten()),
-        (None, 0)
-    );
+    assert_eq!(running.usage.unwritten(), 0);
+    // The journal finds its folder again with its next beat.
+    until(|| running.usage.trouble().is_none()).await;
     assert_eq!(open(dir.path()).totals().total.counters.requests, 2);
 }
 
@@ -185,8 +203,7 @@ fn a_stop_in_trouble_says_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path(), NEVER);
     let folder = dir.path().join("usage");
-    std::fs::remove_dir(&folder).unwrap();
-    std::fs::write(&folder, "in the way").unwrap();
+    block(&folder);
     running.meter.record(request(NOW, "key_a", "opus"));
     let error = running.usage.stop().unwrap_err();
     assert_eq!(error.unwritten, 1);
@@ -201,12 +218,15 @@ fn a_damaged_file_keeps_it_from_starting() {
     let params = Params {
         dir: dir.path().join("usage"),
         timezone: "UTC".to_owned(),
+        flush: BEAT,
         compact: NEVER,
         keep_hours_days: 90,
         keep_days: 1095,
         clock: Arc::new(|| NOW),
     };
-    let error = Owner::start(params, [], taker()).err().unwrap();
+    let error = Owner::start(params, Known::default(), taker())
+        .err()
+        .unwrap();
     assert!(matches!(error, OpenError::Damaged(_)));
 }
 
@@ -247,7 +267,7 @@ async fn an_overflow_is_counted_in_its_hour() {
     let dir = tempfile::tempdir().unwrap();
     let (release, gate) = channel::<()>();
     let (told, entered) = channel();
-    let sink: TotalsSink = Box::new(move |_, _| {
+    let sink: TotalsSink = Box::new(move |_| {
         let _ = told.send(());
         let _ = gate.recv();
         Ok(())
@@ -255,12 +275,13 @@ async fn an_overflow_is_counted_in_its_hour() {
     let params = Params {
         dir: dir.path().join("usage"),
         timezone: "Asia/Kathmandu".to_owned(),
+        flush: BEAT,
         compact: NEVER,
         keep_hours_days: 90,
         keep_days: 1095,
         clock: Arc::new(|| NOW),
     };
-    let (meter, usage) = Owner::start(params, [], sink).unwrap();
+    let (meter, usage) = Owner::start(params, Known::default(), sink).unwrap();
     meter.record(request(NOW, "key_a", "opus"));
     let (done, _result) = tokio::sync::oneshot::channel();
     usage.queue.send(Command::Compact(done)).unwrap();
@@ -278,4 +299,73 @@ async fn an_overflow_is_counted_in_its_hour() {
     assert_eq!(hours[1].hour, "2026-11-24T09:00:00Z");
     assert_eq!(hours[1].sums.total.counters.requests, QUEUE_BOUND + 10);
     assert_eq!((usage.lost(), hours.len()), (0, 2));
+}
+
+#[tokio::test]
+async fn a_kill_loses_at_most_one_beat() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), NEVER);
+    for round in 1..=50 {
+        running.meter.record(request(NOW, "key_a", "opus"));
+        until(|| running.usage.unwritten() == 0).await;
+        // What a start would find if the process were gone now.
+        assert_eq!(open(dir.path()).totals().total.counters.requests, round);
+    }
+}
+
+#[tokio::test]
+async fn journals_go_when_they_are_compacted_and_all_at_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), NEVER);
+    running.meter.record(request(NOW, "key_a", "opus"));
+    until(|| running.usage.unwritten() == 0).await;
+    running.usage.stop().unwrap();
+    let names = std::fs::read_dir(dir.path().join("usage")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["2026-11-24.json"]);
+    let text = read(dir.path(), "2026-11-24.json");
+    assert!(text.contains("\"through\": {\"2026-11-24-"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stop_that_cannot_compact_leaves_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = Params {
+        dir: dir.path().join("usage"),
+        timezone: "UTC".to_owned(),
+        flush: BEAT,
+        compact: NEVER,
+        keep_hours_days: 90,
+        keep_days: 1095,
+        clock: Arc::new(|| NOW),
+    };
+    let refuse: TotalsSink = Box::new(|_| Err("keys.json: no space".to_owned()));
+    let (meter, usage) = Owner::start(params, Known::default(), refuse).unwrap();
+    meter.record(request(NOW, "key_a", "opus"));
+    let error = usage.flush().await.unwrap_err();
+    assert_eq!(error, "keys.json: no space");
+    assert_eq!(usage.trouble().unwrap().message, "keys.json: no space");
+    // It is in the journal, so nothing is lost.
+    usage.stop().unwrap();
+    let again = open(dir.path()).totals();
+    assert_eq!(again.keys["key_a"].counters.requests, 1);
+    assert_eq!(again.models["opus"].counters.requests, 1);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_deleted_under_way_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), NEVER);
+    let folder = dir.path().join("usage");
+    for round in 1..=5 {
+        running.meter.record(request(NOW, "key_a", "opus"));
+        until(|| running.usage.unwritten() == 0).await;
+        std::fs::remove_dir_all(&folder).unwrap();
+        running.meter.record(request(NOW, "key_b", "opus"));
+        until(|| folder.join("2026-11-24.json").exists()).await;
+        until(|| running.usage.trouble().is_none()).await;
+        until(|| open(dir.path()).totals().total.counters.requests == 2 * round).await;
+    }
+    running.usage.stop().unwrap();
+    assert_eq!(open(dir.path()).totals().total.counters.requests, 10);
 }

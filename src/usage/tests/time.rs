@@ -11,7 +11,7 @@ fn at(text: &str) -> Millis {
 
 fn dates(zone: &str, moments: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(params(dir.path(), zone), []).unwrap();
+    let mut store = Store::open(params(dir.path(), zone), Known::default()).unwrap();
     let mut dates = Vec::new();
     for moment in moments {
         dates.push(store.calendar.date_of(at(moment)).to_string());
@@ -74,7 +74,7 @@ fn days_are_cut_where_the_zone_has_midnight() {
 #[test]
 fn an_hour_cut_by_midnight_stands_in_two_days_and_is_one_hour() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(params(dir.path(), "Asia/Kolkata"), []).unwrap();
+    let mut store = Store::open(params(dir.path(), "Asia/Kolkata"), Known::default()).unwrap();
     for moment in [
         "2026-11-23T18:10:00Z",
         "2026-11-23T18:40:00Z",
@@ -83,7 +83,7 @@ fn an_hour_cut_by_midnight_stands_in_two_days_and_is_one_hour() {
         store.apply(&request(at(moment), "key_a", "opus"));
     }
     store.compact(NOW, &mut taker()).unwrap();
-    let mut store = Store::open(params(dir.path(), "Asia/Kolkata"), []).unwrap();
+    let mut store = Store::open(params(dir.path(), "Asia/Kolkata"), Known::default()).unwrap();
     let days = all_days(&store).days;
     let counts: Vec<_> = days
         .iter()
@@ -102,11 +102,11 @@ fn another_zone_after_a_restart_loses_no_hour() {
     for (before, after) in [(zones[0], zones[1]), (zones[1], zones[0])] {
         let dir = tempfile::tempdir().unwrap();
         for zone in [before, after] {
-            let mut store = Store::open(params(dir.path(), zone), []).unwrap();
+            let mut store = Store::open(params(dir.path(), zone), Known::default()).unwrap();
             store.apply(&request(at("2026-11-23T12:00:00Z"), "key_a", "opus"));
             store.compact(NOW, &mut taker()).unwrap();
         }
-        let mut store = Store::open(params(dir.path(), after), []).unwrap();
+        let mut store = Store::open(params(dir.path(), after), Known::default()).unwrap();
         assert_eq!(all_days(&store).days.len(), 2);
         let hours = hours(&mut store, "2026-11-23T12:00:00Z", "2026-11-23T13:00:00Z").hours;
         assert_eq!(hours[0].sums.total.counters.requests, 2, "{before}");
@@ -116,7 +116,7 @@ fn another_zone_after_a_restart_loses_no_hour() {
 #[test]
 fn an_unknown_zone_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let error = Store::open(params(dir.path(), "Mars/Olympus"), []).unwrap_err();
+    let error = Store::open(params(dir.path(), "Mars/Olympus"), Known::default()).unwrap_err();
     assert!(error.to_string().contains("Mars/Olympus"), "{error}");
 }
 
@@ -125,11 +125,11 @@ fn absurd_times_do_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = params(dir.path(), "Europe/Berlin");
     (kept.keep_days, kept.keep_hours_days) = (u32::MAX, u32::MAX);
-    let mut store = Store::open(kept.clone(), []).unwrap();
+    let mut store = Store::open(kept.clone(), Known::default()).unwrap();
     store.apply(&request(0, "key_a", "opus"));
     store.apply(&request(u64::MAX, "key_a", "opus"));
     store.compact(NOW, &mut taker()).unwrap();
-    let again = Store::open(kept, []).unwrap();
+    let again = Store::open(kept, Known::default()).unwrap();
     assert_eq!(again.totals().total.counters.requests, 2);
 }
 

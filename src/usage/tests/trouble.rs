@@ -7,7 +7,7 @@ fn counts_wait_in_memory_until_the_disk_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let usage = dir.path().join("usage");
     std::fs::write(&usage, "in the way").unwrap();
-    let mut store = Store::open(params(&dir.path().join("else"), "UTC"), []).unwrap();
+    let mut store = Store::open(params(&dir.path().join("else"), "UTC"), Known::default()).unwrap();
     store.params.dir.clone_from(&usage);
     let (mut sink, taken) = keeper();
     for round in 1..=3 {
@@ -27,7 +27,7 @@ fn a_folder_taken_away_is_written_anew() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = params(dir.path(), "UTC");
     kept.keep_days = 2;
-    let mut store = Store::open(kept.clone(), []).unwrap();
+    let mut store = Store::open(kept.clone(), Known::default()).unwrap();
     for days in 0..5 {
         store.apply(&request(NOW - days * DAY, "key_a", "opus"));
     }
@@ -35,7 +35,7 @@ fn a_folder_taken_away_is_written_anew() {
     std::fs::remove_dir_all(dir.path().join("usage")).unwrap();
     store.apply(&request(NOW, "key_a", "opus"));
     store.compact(NOW, &mut taker()).unwrap();
-    let again = Store::open(kept, []).unwrap();
+    let again = Store::open(kept, Known::default()).unwrap();
     assert_eq!(again.totals(), store.totals());
     assert_eq!(all_days(&again), all_days(&store));
     assert_eq!(again.totals().total.counters.requests, 6);
@@ -46,14 +46,14 @@ fn totals_that_are_refused_are_offered_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     store.apply(&request(NOW, "key_a", "opus"));
-    let mut refuse: TotalsSink = Box::new(|_, _| Err("keys.json: no space".to_owned()));
+    let mut refuse: TotalsSink = Box::new(|_| Err("keys.json: no space".to_owned()));
     let error = store.compact(NOW, &mut refuse).unwrap_err();
     assert_eq!(error, "keys.json: no space");
     store.apply(&request(NOW, "key_b", "opus"));
     let (mut sink, taken) = keeper();
     store.compact(NOW, &mut sink).unwrap();
     assert_eq!(taken.lock().unwrap().len(), 2);
-    let mut none: TotalsSink = Box::new(|_, _| panic!("nothing has changed"));
+    let mut none: TotalsSink = Box::new(|_| panic!("nothing has changed"));
     store.compact(NOW, &mut none).unwrap();
 }
 
@@ -62,12 +62,12 @@ fn a_gap_is_not_retired() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = params(dir.path(), "UTC");
     kept.keep_days = 5;
-    let mut store = Store::open(kept.clone(), []).unwrap();
+    let mut store = Store::open(kept.clone(), Known::default()).unwrap();
     for days in 1..=4 {
         store.apply(&request(NOW - days * DAY, "key_a", "opus"));
     }
     store.compact(NOW, &mut taker()).unwrap();
-    let mut store = Store::open(kept, []).unwrap();
+    let mut store = Store::open(kept, Known::default()).unwrap();
     // The second oldest is damaged and has news: it, and what follows, must stay.
     let path = dir.path().join("usage/2026-11-21.json");
     std::fs::write(&path, "garbage").unwrap();

@@ -1,0 +1,8 @@
+//! Usage end to end: what is counted, and what survives.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod counting;
+mod trouble;
+mod usage_crash;
