@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL,
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderMap, Method};
-use pingora::Result;
+use http::{HeaderMap, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
 
 use crate::routing::Reason;
 use crate::wire::error::{ClientError, ClientFormat, render_json};
@@ -22,6 +22,16 @@ const DOWN: &[&str] = &[
     "openai-processing-ms",
 ];
 const DOWN_PREFIXES: &[&str] = &["anthropic-ratelimit-", "x-ratelimit-"];
+
+// Names that every answer has; ready, because pingora parses a name given as text each time.
+static REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+static REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-luna-requested-model");
+static SERVED_MODEL: HeaderName = HeaderName::from_static("x-luna-served-model");
+static UPSTREAM: HeaderName = HeaderName::from_static("x-luna-upstream");
+static TIER: HeaderName = HeaderName::from_static("x-luna-tier");
+static FALLBACK: HeaderName = HeaderName::from_static("x-luna-fallback");
 
 /// `Access-Control-Expose-Headers` of answers to an allowed origin.
 const EXPOSED: &str = "request-id, x-request-id, retry-after, x-luna-requested-model, x-luna-served-model, \
@@ -48,20 +58,24 @@ pub(super) struct Served<'a> {
 }
 
 impl Envelope {
-    fn stamp(&self, header: &mut ResponseHeader) -> Result<()> {
-        header.insert_header("x-request-id", self.request_id.as_str())?;
-        if self.format == Some(ClientFormat::Anthropic) {
-            header.insert_header("request-id", self.request_id.as_str())?;
+    fn stamp(&self, headers: &mut HeaderMap) {
+        if let Some(id) = header_safe(&self.request_id) {
+            if self.format == Some(ClientFormat::Anthropic) {
+                headers.insert(&REQUEST_ID, id.clone());
+            }
+            headers.insert(&X_REQUEST_ID, id);
         }
         if let Some(model) = self.requested_model.as_deref().and_then(header_safe) {
-            header.insert_header("x-luna-requested-model", model)?;
+            headers.insert(&REQUESTED_MODEL, model);
         }
         if let Some(origin) = &self.origin {
-            header.insert_header("access-control-allow-origin", origin.clone())?;
-            header.insert_header("access-control-expose-headers", EXPOSED)?;
-            header.append_header(VARY, "origin")?;
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(
+                ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(EXPOSED),
+            );
+            headers.append(VARY, HeaderValue::from_static("origin"));
         }
-        Ok(())
     }
 
     /// The head of an error answer and its body.
@@ -72,19 +86,20 @@ impl Envelope {
     ) -> Result<(Box<ResponseHeader>, Bytes)> {
         let format = self.format.unwrap_or(ClientFormat::Anthropic);
         let body = Bytes::from(render_json(format, error, &self.request_id));
-        let mut header = ResponseHeader::build(error.status_for(format), Some(12))?;
-        header.insert_header(CONTENT_TYPE, "application/json")?;
-        header.insert_header(CONTENT_LENGTH, body.len())?;
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Some(wait) = error.retry_after_s {
-            header.insert_header(RETRY_AFTER, wait.max(1))?;
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.max(1)));
         }
         if error.should_not_retry() {
-            header.insert_header("x-should-retry", "false")?;
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if let Some(allow) = allow {
-            header.insert_header(ALLOW, allow)?;
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        self.stamp(&mut header)?;
+        self.stamp(&mut headers);
+        let header = head(status(error.status_for(format))?, headers);
         Ok((Box::new(header), body))
     }
 
@@ -95,45 +110,57 @@ impl Envelope {
         served: &Served<'_>,
         stream: bool,
     ) -> Result<ResponseHeader> {
-        let mut header = ResponseHeader::build(upstream.status, Some(16))?;
+        let mut headers = HeaderMap::with_capacity(16);
         for (name, value) in &upstream.headers {
             let passes = DOWN.contains(&name.as_str())
                 || DOWN_PREFIXES.iter().any(|p| name.as_str().starts_with(p));
             if passes {
-                header.append_header(name.clone(), value.clone())?;
+                headers.append(name, value.clone());
             }
         }
         if stream {
-            header.insert_header(CACHE_CONTROL, "no-cache")?;
-            header.insert_header("x-accel-buffering", "no")?;
-            header.insert_header(TRANSFER_ENCODING, "chunked")?;
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         } else if let Some(length) = upstream.headers.get(CONTENT_LENGTH) {
-            header.insert_header(CONTENT_LENGTH, length.clone())?;
+            headers.insert(CONTENT_LENGTH, length.clone());
         } else {
-            header.insert_header(TRANSFER_ENCODING, "chunked")?;
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         if let Some(model) = header_safe(served.model) {
-            header.insert_header("x-luna-served-model", model)?;
+            headers.insert(&SERVED_MODEL, model);
         }
-        header.insert_header("x-luna-upstream", served.upstream)?;
-        header.insert_header("x-luna-tier", served.tier)?;
+        if let Some(name) = header_safe(served.upstream) {
+            headers.insert(&UPSTREAM, name);
+        }
+        headers.insert(&TIER, HeaderValue::from(served.tier));
         if !served.passed_over.is_empty() {
             let reasons: Vec<&str> = served.passed_over.iter().map(|r| r.as_str()).collect();
-            header.insert_header("x-luna-fallback", reasons.join(","))?;
+            headers.extend(header_safe(&reasons.join(",")).map(|value| (FALLBACK.clone(), value)));
         }
-        self.stamp(&mut header)?;
-        Ok(header)
+        self.stamp(&mut headers);
+        Ok(head(upstream.status, headers))
     }
 
     /// The head of an answer of the local routes.
-    pub(super) fn local(&self, status: u16, headers: &HeaderMap) -> Result<Box<ResponseHeader>> {
-        let mut header = ResponseHeader::build(status, Some(headers.len() + 6))?;
-        for (name, value) in headers {
-            header.append_header(name.clone(), value.clone())?;
-        }
-        self.stamp(&mut header)?;
-        Ok(Box::new(header))
+    pub(super) fn local(&self, code: u16, headers: &HeaderMap) -> Result<Box<ResponseHeader>> {
+        let mut headers = headers.clone();
+        self.stamp(&mut headers);
+        Ok(Box::new(head(status(code)?, headers)))
     }
+}
+
+/// A head made of ready headers, which pingora takes as they are.
+fn head(status: StatusCode, headers: HeaderMap) -> ResponseHeader {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = headers;
+    ResponseHeader::from(parts)
+}
+
+fn status(code: u16) -> Result<StatusCode> {
+    StatusCode::from_u16(code)
+        .map_err(|_| Error::explain(ErrorType::InvalidHTTPHeader, "a status that is none"))
 }
 
 /// A model name as a header value; a name that cannot be one is left out

@@ -1,10 +1,11 @@
 //! From tier to tier: choose one, ask it, judge what comes back, and move on or not.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT,
+};
 use http::{HeaderMap, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
@@ -15,12 +16,15 @@ use super::answer::Served;
 use super::attempt::{Attempt, Passed};
 use super::context::{Account, Ctx, Flight};
 use super::failures::request_over;
-use crate::config::{Profile, Upstream};
+use crate::config::Profile;
 use crate::routing::{self, Failure, Next, next};
 use crate::wire::error::ClientError;
 
 /// What is sent when the client names no version of its own.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
+static VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+static BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// An upstream that has said all may take this long to close its answer.
 const END_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -121,36 +125,49 @@ impl Gateway {
         };
         attempt.endpoint.note_good(&attempt.address);
         let upstream = &attempt.endpoint.upstream;
-        let path = format!("{}/v1/messages{}", upstream.url.prefix, flight.query);
-        let mut up = RequestHeader::build(Method::POST, path.as_bytes(), Some(12))?;
-        up.set_version(request.version);
-        up.insert_header(HOST, host_of(upstream))?;
-        up.insert_header(CONTENT_TYPE, "application/json")?;
-        up.insert_header(CONTENT_LENGTH, flight.body.len())?;
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(HOST, attempt.endpoint.host.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(flight.body.len()));
         for name in [ACCEPT, USER_AGENT] {
             if let Some(value) = client.headers.get(&name) {
-                up.insert_header(name, value.clone())?;
+                headers.insert(name, value.clone());
             }
         }
-        let version = client.headers.get("anthropic-version").cloned();
+        let version = client.headers.get(&VERSION).cloned();
         let version = version.unwrap_or_else(|| HeaderValue::from_static(ANTHROPIC_VERSION));
-        up.insert_header("anthropic-version", version)?;
-        if let Some(beta) = joined(&client.headers, "anthropic-beta") {
-            up.insert_header("anthropic-beta", beta)?;
+        headers.insert(&VERSION, version);
+        if let Some(beta) = joined(&client.headers, &BETA) {
+            headers.insert(&BETA, beta);
         }
         if let Some(key) = &upstream.api_key {
-            if upstream.profile == Profile::Openai {
-                up.insert_header("authorization", format!("Bearer {}", key.expose()))?;
+            let (name, value) = if upstream.profile == Profile::Openai {
+                (
+                    AUTHORIZATION,
+                    HeaderValue::try_from(format!("Bearer {}", key.expose())),
+                )
             } else {
-                up.insert_header("x-api-key", key.expose())?;
-            }
+                (X_API_KEY.clone(), HeaderValue::from_str(key.expose()))
+            };
+            headers.insert(
+                name,
+                value.map_err(|_| stop("the upstream's key cannot be sent"))?,
+            );
         }
         for (name, value) in &upstream.headers {
-            up.insert_header(name.clone(), value.clone())?;
+            headers.insert(name, value.clone());
         }
+        let (mut up, ()) = http::Request::new(()).into_parts();
+        up.method = Method::POST;
+        up.uri = attempt
+            .endpoint
+            .target(&flight.query)
+            .ok_or_else(|| stop("the request's query cannot be sent"))?;
+        up.version = request.version;
+        up.headers = headers;
+        *request = RequestHeader::from(up);
         let (limit, idle, extend) = attempt.deadlines(flight.body.len());
         flight.control.begin_attempt(limit, idle, extend);
-        *request = up;
         Ok(())
     }
 
@@ -277,23 +294,8 @@ impl Gateway {
     }
 }
 
-fn host_of(upstream: &Upstream) -> String {
-    let url = &upstream.url;
-    let host: Cow<'_, str> = if url.host.contains(':') {
-        format!("[{}]", url.host).into()
-    } else {
-        url.host.as_str().into()
-    };
-    let default = if url.tls { 443 } else { 80 };
-    if url.port == default {
-        host.into_owned()
-    } else {
-        format!("{host}:{}", url.port)
-    }
-}
-
 /// All lines of a header as one, joined by commas.
-fn joined(headers: &HeaderMap, name: &'static str) -> Option<HeaderValue> {
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     let first = lines.next()?;
     let mut all = first.as_bytes().to_vec();
@@ -311,9 +313,9 @@ mod tests {
     #[test]
     fn every_beta_line_goes_up_as_one() {
         let mut headers = HeaderMap::new();
-        assert!(joined(&headers, "anthropic-beta").is_none());
+        assert!(joined(&headers, &BETA).is_none());
         headers.append("anthropic-beta", HeaderValue::from_static("a,b"));
         headers.append("anthropic-beta", HeaderValue::from_static("c"));
-        assert_eq!(joined(&headers, "anthropic-beta").unwrap(), "a,b,c");
+        assert_eq!(joined(&headers, &BETA).unwrap(), "a,b,c");
     }
 }

@@ -4,6 +4,7 @@
 //! cannot. So a background task looks each name up (at start, every
 //! [`REFRESH`], and after a failed connection) and requests read the result.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -11,11 +12,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::{HeaderValue, Uri};
 use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::sync::Notify;
 
 use crate::config::{Http2, Settings, Upstream};
+
+/// The route of the Messages API, below the upstream's prefix.
+const MESSAGES: &str = "/v1/messages";
 
 /// How often every name is looked up again.
 pub(super) const REFRESH: Duration = Duration::from_secs(30);
@@ -31,6 +36,10 @@ static ALONE: AtomicU64 = AtomicU64::new(1 << 63);
 pub(super) struct Endpoint {
     pub(super) upstream: Arc<Upstream>,
     pub(super) name: Arc<str>,
+    /// What its requests have as Host.
+    pub(super) host: HeaderValue,
+    /// Where Messages requests go, without a query.
+    target: Uri,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Index of the address that answered last.
     good: AtomicUsize,
@@ -58,13 +67,26 @@ impl Endpoint {
         } else {
             fixed
         };
+        let target = format!("{}{MESSAGES}", upstream.url.prefix);
         Self {
+            // Both were looked at when the settings were read.
+            host: HeaderValue::try_from(host_of(&upstream))
+                .unwrap_or_else(|_| HeaderValue::from_static("")),
+            target: Uri::try_from(target).unwrap_or_else(|_| Uri::from_static(MESSAGES)),
             upstream,
             name: name.into(),
             addresses: ArcSwap::from_pointee(fixed),
             good: AtomicUsize::new(0),
             lookup,
         }
+    }
+
+    /// The target of a Messages request with the client's `query`, which begins with `?` or is empty.
+    pub(super) fn target(&self, query: &str) -> Option<Uri> {
+        if query.is_empty() {
+            return Some(self.target.clone());
+        }
+        Uri::try_from(format!("{}{query}", self.target.path())).ok()
     }
 
     /// The `n`th address to try, the last good one first. None when all have been tried.
@@ -141,6 +163,21 @@ impl Endpoint {
                 url.host
             ),
         }
+    }
+}
+
+fn host_of(upstream: &Upstream) -> String {
+    let url = &upstream.url;
+    let host: Cow<'_, str> = if url.host.contains(':') {
+        format!("[{}]", url.host).into()
+    } else {
+        url.host.as_str().into()
+    };
+    let default = if url.tls { 443 } else { 80 };
+    if url.port == default {
+        host.into_owned()
+    } else {
+        format!("{host}:{}", url.port)
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::Gateway;
+use super::socket::ClientSocket;
 
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -196,15 +197,15 @@ async fn serve(
     }
     stream.set_socket_digest(digest);
     debug_assert_eq!(stream.id(), fd);
-    let stream: Stream = Box::new(stream);
     if is_h2 {
+        let stream: Stream = Box::new(stream);
         let mut next = proxy.process_new(stream, &shutdown).await;
         while let Some(stream) = next {
             next = proxy.process_new(stream, &shutdown).await;
         }
         return;
     }
-    let mut session = ServerSession::new_http1(stream);
+    let mut session = ServerSession::new_http1(Box::new(ClientSocket::new(stream)));
     // Until the first request has come, this bounds each read of its header.
     session.set_keepalive(Some(wait.as_secs().max(1)));
     let mut result = proxy.process_new_http(session, &shutdown).await;

@@ -28,6 +28,7 @@ mod local;
 mod proxy;
 mod request_id;
 mod server;
+mod socket;
 mod strict;
 
 use std::sync::Arc;

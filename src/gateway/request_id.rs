@@ -21,7 +21,15 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 pub(super) fn new() -> String {
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
     let (low, high) = *SEED;
-    format!("req_{:016x}{:016x}", high, mix(low.wrapping_add(n)))
+    let mut id = String::with_capacity(36);
+    id.push_str("req_");
+    for word in [high, mix(low.wrapping_add(n))] {
+        for shift in (0..64).step_by(4).rev() {
+            let digit = u32::try_from(word >> shift & 0xf).unwrap_or(0);
+            id.push(char::from_digit(digit, 16).unwrap_or('0'));
+        }
+    }
+    id
 }
 
 /// A bijection on 64-bit words, so that different counts stay different.

@@ -66,8 +66,8 @@ impl Poller {
     ) -> Result<Self, String> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_secs(4))
+            // A kept connection that the upstream closes just then would pass for an upstream that is down.
+            .pool_max_idle_per_host(0)
             .no_proxy()
             .build()
             .map_err(|e| format!("the HTTP client for the quota poll cannot start: {e}"))?;

@@ -69,9 +69,17 @@ pub struct World {
 
 /// luna.toml for a gateway in `folder` in front of `upstream`.
 pub fn toml(setup: &Setup, upstream: &str) -> String {
+    // On a machine that is short of processors the default of 2 s can pass even on loopback.
+    let patient = match [&setup.upstream, &setup.toml]
+        .iter()
+        .any(|t| t.contains("limits"))
+    {
+        true => "",
+        false => "[upstreams.default.limits]\nconnect_s = 30",
+    };
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[metrics]\nlisten = \"127.0.0.1:0\"\n[store]\ndata_dir = \"data\"\n\
-         [upstreams.default]\nurl = \"{upstream}\"\n{}\n{}\n",
+         [upstreams.default]\nurl = \"{upstream}\"\n{}\n{patient}\n{}\n",
         setup.server, setup.upstream, setup.toml
     )
 }

@@ -128,3 +128,21 @@ async fn connections_that_the_upstream_closes_are_no_failures() {
     assert!(connections(&world).len() > 5, "the upstream closed some");
     world.stop().await;
 }
+
+/// A poll must not take a connection that the upstream closes just then for an upstream that is down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_quota_poll_has_a_connection_of_its_own() {
+    let world = World::start().await;
+    for _ in 0..5 {
+        world.app.poller.poll_all().await;
+    }
+    let entries = world.handle().ledger().entries;
+    let polls: Vec<u64> = entries
+        .iter()
+        .filter(|entry| entry.path == "/health")
+        .map(|entry| entry.connection)
+        .collect();
+    let distinct: BTreeSet<&u64> = polls.iter().collect();
+    assert_eq!((polls.len(), distinct.len()), (6, 6), "{polls:?}");
+    world.stop().await;
+}

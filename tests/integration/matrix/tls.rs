@@ -98,7 +98,8 @@ async fn start(
     std::fs::write(&ca, authority).unwrap();
     let toml = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"off\"\n\
-         [upstreams.default]\nurl = \"https://localhost:{port}\"\n{upstream}\n{others}\n"
+         [upstreams.default]\nurl = \"https://localhost:{port}\"\n{upstream}\n\
+         [upstreams.default.limits]\nconnect_s = 30\n{others}\n"
     );
     std::fs::write(folder.join("luna.toml"), toml).unwrap();
     let chains = format!(r#"{{"chains": {{"{FIRST}": [{first}, "{SECOND}"]}}}}"#);

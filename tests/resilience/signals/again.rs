@@ -72,6 +72,7 @@ async fn a_restart_keeps_keys_and_totals() {
             keys
         }
     };
+    site.counted(3).await;
     let (old_keys, old_usage) = (
         keys(&site).await,
         site.admin("GET", "/admin/usage", None).await,
