@@ -21,19 +21,22 @@ pub struct SimulateArgs {
     /// Port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
-    /// Which upstream to be: 2.0 or 2.7
+    /// Which upstream to be: 2.0 or 2.7 of Antigravity, or the plain APIs anthropic or openai
     #[arg(long, default_value = "2.7", value_parser = generation)]
     pub generation: Generation,
     /// Multiply every delay by this; 0 means at once
     #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = time_scale)]
     pub time_scale: f64,
+    /// Refuse with 400 what the real Anthropic or OpenAI API would refuse
+    #[arg(long)]
+    pub strict: bool,
     /// Listen on every address, not only on loopback. Its control needs no key
     #[arg(long)]
     pub allow_remote: bool,
 }
 
 fn generation(text: &str) -> Result<Generation, String> {
-    Generation::parse(text).ok_or_else(|| "there are 2.0 and 2.7".to_owned())
+    Generation::parse(text).ok_or_else(|| "there are 2.0, 2.7, anthropic and openai".to_owned())
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {
@@ -90,11 +93,13 @@ pub(super) async fn simulate(
     let port = listener.local_addr().map_err(failed)?.port();
     let sim = Sim::new(SimConfig {
         time_scale: args.time_scale,
+        strict: args.strict,
         ..SimConfig::new(args.generation)
     });
     let url = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
     say(&format!(
-        "url {url}  control {url}/__sim/  (simulated Antigravity {})\n",
+        "url {url}  control {url}/__sim/  (simulated {} {})\n",
+        args.generation.name(),
         args.generation.version()
     ))?;
     serve(listener, sim, ended)

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::calls::{ToolCall, planned};
 use super::ledger::Tokens;
-use super::peek::{Peek, PeekError, Tool, peek};
+use super::peek::{Choice, Peek, PeekError, peek};
+use super::sample::sample;
 use super::shape::{Shape, Thinking};
-use super::text::{Text, cut, default_text, tool_input};
+use super::text::{Text, cut, default_text};
 use super::ticket::sha256;
-use super::{SimConfig, js};
+use super::{Generation, SimConfig, js, js_opt, openai};
 
 /// The text of an answer that came to nothing (antigravity.md section 10, 4).
 pub(super) const NO_RESPONSE: &str = "[No response after retries - please try again]";
@@ -15,6 +17,8 @@ pub(super) const NO_RESPONSE: &str = "[No response after retries - please try ag
 const TOKEN_BYTES: u64 = 4;
 /// What the real server takes when max_tokens is missing or 0.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
+/// What OpenAI takes is the model's whole room.
+const OPENAI_MAX_TOKENS: u64 = 128_000;
 
 /// What the simulator answers to a body when no fault and no quota is in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +31,10 @@ pub struct Prediction {
     pub thinking: Option<String>,
     /// The text block's text, filler included.
     pub text: String,
-    /// Name and input (JSON text) of the tool call.
+    /// Name and input (JSON text) of the first tool call.
     pub tool: Option<(String, String)>,
+    /// The same of all calls, in their order.
+    pub tools: Vec<(String, String)>,
     /// The usage that is reported.
     pub tokens: Tokens,
     /// As the stream says it, or the JSON answer (which calls a tool call `end_turn`).
@@ -42,35 +48,36 @@ pub struct Prediction {
 /// # Errors
 /// Says why the body gets a 400 instead.
 pub fn predict(config: &SimConfig, body: &[u8]) -> Result<Prediction, String> {
-    let peek = peek(body).map_err(|error| match error {
+    let peek = match config.generation {
+        Generation::OpenAi => openai::peek(body),
+        _ => peek(body),
+    };
+    let peek = peek.map_err(|error| match error {
         PeekError::Syntax(text) | PeekError::Shape(text) => text,
     })?;
     if !peek.has_messages {
         return Err("messages is required and must be an array".to_owned());
     }
-    let answer = Answer::new(config, &peek, &peek.shape, body.len(), 0);
+    let answer = Answer::new(config, &peek, &peek.shape, body.len(), 0)?;
     let stop_reason = match peek.stream {
         true => &answer.stop_stream,
         false => &answer.stop_json,
     };
+    let tools = answer.tools.iter();
+    let tools: Vec<_> = tools
+        .map(|tool| (tool.name.clone(), tool.input.clone()))
+        .collect();
     Ok(Prediction {
         stream: peek.stream,
         thinking: answer.thinking.clone(),
         text: answer.text.whole().into_owned(),
-        tool: answer.tool.clone().map(|tool| (tool.name, tool.input)),
+        tool: tools.first().cloned(),
+        tools,
         tokens: answer.tokens,
         stop_reason: stop_reason.clone(),
         events: answer.event_count(),
         model: peek.model,
     })
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct ToolCall {
-    id: String,
-    pub(super) name: String,
-    /// JSON text.
-    pub(super) input: String,
 }
 
 /// An answer, ready to be written in either form.
@@ -81,16 +88,23 @@ pub(super) struct Answer {
     pub(super) thinking: Option<String>,
     signature: String,
     pub(super) text: Text,
-    pub(super) tool: Option<ToolCall>,
+    pub(super) tools: Vec<ToolCall>,
+    /// Inputs are streamed in pieces of so many bytes; absent: in one.
+    pub(super) fragment: Option<usize>,
     pub(super) tokens: Tokens,
     /// The cache counts are left out of the usage of an answer that came to nothing.
     cache_fields: bool,
     pub(super) stop_stream: String,
     pub(super) stop_json: String,
+    /// The stop sequence that ended the text.
+    pub(super) stopped_by: Option<String>,
+    pub(super) generation: Generation,
+    /// Of the OpenAI dialect: a last chunk with the usage is wanted.
+    pub(super) include_usage: bool,
 }
 
 /// Does the model think, by its name (antigravity.md section 6)?
-fn thinks(model: &str) -> bool {
+fn thinks_by_name(model: &str) -> bool {
     let gemini = model.strip_prefix("gemini-");
     let major: Option<u32> = gemini.and_then(|rest| {
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
@@ -109,29 +123,58 @@ pub(super) fn make_id(prefix: &str, seed: u64, seq: u64) -> String {
     format!("{prefix}{}", digest.get(..32).unwrap_or_default())
 }
 
+/// Cuts before the first stop sequence and says which that was.
+fn stop_at(text: &mut String, stops: &[String]) -> Option<String> {
+    let stops = stops.iter().filter(|stop| !stop.is_empty());
+    let found = stops.filter_map(|stop| text.find(stop.as_str()).map(|at| (at, stop)));
+    let (at, stop) = found.min_by_key(|(at, _)| *at)?;
+    text.truncate(at);
+    Some(stop.clone())
+}
+
+/// The text when no shape gives one.
+fn usual_text(generation: Generation, peek: &Peek, tools: &[ToolCall]) -> String {
+    if !tools.is_empty() {
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        return format!("Calling {}.", names.join(", "));
+    }
+    let by_field = peek.json_by_field.as_ref();
+    // Antigravity does not know the field.
+    let by_field = by_field.filter(|_| generation.obeys());
+    match by_field.or(peek.json_by_text.as_ref()) {
+        Some(Some(schema)) => sample(schema),
+        Some(None) => "{\"answer\":\"Oslo\"}".to_owned(),
+        None => default_text(generation, peek),
+    }
+}
+
 impl Answer {
+    /// # Errors
+    /// Says why an order cannot be followed.
     pub(super) fn new(
         config: &SimConfig,
         peek: &Peek,
         shape: &Shape,
         body_len: usize,
         seq: u64,
-    ) -> Self {
-        let wanted = shape.tool.as_ref().map(|name| Tool {
-            name: name.clone(),
-            schema: None,
-        });
-        let wanted = wanted.or_else(|| peek.wanted.clone());
+    ) -> Result<Self, String> {
+        let generation = config.generation;
+        let mut tools = planned(config, peek, shape, seq)?;
+        let thinks = peek.thinking.filter(|_| generation.obeys());
+        let thinks = thinks.unwrap_or_else(|| !generation.obeys() && thinks_by_name(&peek.model));
         let mut thinking = match &shape.thinking {
             Some(Thinking::Text(text)) => Some(text.clone()),
             Some(Thinking::On(on)) => on.then(|| "Let me think.".to_owned()),
-            None => thinks(&peek.model).then(|| "Let me think.".to_owned()),
+            None => thinks.then(|| "Let me think.".to_owned()),
         };
         let given = peek.max_tokens.filter(|&tokens| tokens > 0);
         let mut room = given
-            .unwrap_or(DEFAULT_MAX_TOKENS)
+            .unwrap_or(match generation {
+                Generation::OpenAi => OPENAI_MAX_TOKENS,
+                _ => DEFAULT_MAX_TOKENS,
+            })
             .saturating_mul(TOKEN_BYTES);
-        let mut was_cut = false;
+        let (mut was_cut, mut stopped_by) = (false, None);
         let text = if let Some((bytes, events)) = shape.filler() {
             Text::Filler { bytes, events }
         } else {
@@ -141,39 +184,53 @@ impl Answer {
                     .next_multiple_of(TOKEN_BYTES)
                     .min(room);
             }
-            let mut text = shape.text.clone().unwrap_or_else(|| match &wanted {
-                Some(tool) => format!("Calling {}.", tool.name),
-                None => default_text(&peek.model, &peek.last_user),
-            });
+            let usual = || usual_text(generation, peek, &tools);
+            let mut text = shape.text.clone().unwrap_or_else(usual);
+            if generation.obeys() {
+                stopped_by = stop_at(&mut text, &peek.stops);
+            }
             was_cut |= cut(&mut text, room);
             Text::plain(text, shape.events)
         };
-        let tool = wanted.filter(|_| !was_cut).map(|tool| ToolCall {
-            id: make_id("toolu_", config.seed, seq),
-            input: tool_input(tool.schema.as_deref()),
-            name: tool.name,
-        });
-        let stop = match (was_cut, &tool) {
+        if was_cut || stopped_by.is_some() {
+            tools.clear();
+        }
+        let stop = match (was_cut, tools.is_empty()) {
             (true, _) => "max_tokens",
-            (false, Some(_)) => "tool_use",
-            (false, None) => "end_turn",
+            (false, false) => "tool_use",
+            (false, true) if stopped_by.is_some() => "stop_sequence",
+            (false, true) => "end_turn",
         };
-        let stop_json = if stop == "tool_use" { "end_turn" } else { stop };
+        // OpenAI says so when the call was forced by name.
+        let forced = generation == Generation::OpenAi && matches!(peek.choice, Choice::Named(_));
+        let stop = if forced && stop == "tool_use" {
+            "end_turn"
+        } else {
+            stop
+        };
+        let is_antigravity = !generation.obeys();
+        let stop_json = if is_antigravity && stop == "tool_use" {
+            "end_turn"
+        } else {
+            stop
+        };
+        let stop_of = |stop: &str| shape.stop_reason.clone().unwrap_or_else(|| stop.to_owned());
         let total = tokens_of(body_len as u64);
         let mut answer = Self {
-            id: make_id("msg_", config.seed, seq),
+            id: make_id(generation.id_prefix(), config.seed, seq),
             signature: sha256(format!("{}/{}", config.seed, peek.model).as_bytes()),
             model: peek.model.clone(),
             thinking: thinking.filter(|text| !text.is_empty()),
             text,
-            tool,
+            tools,
+            fragment: shape.fragment_bytes.map(|bytes| bytes as usize),
             tokens: Tokens::default(),
             cache_fields: true,
-            stop_stream: shape.stop_reason.clone().unwrap_or_else(|| stop.to_owned()),
-            stop_json: shape
-                .stop_reason
-                .clone()
-                .unwrap_or_else(|| stop_json.to_owned()),
+            stop_stream: stop_of(stop),
+            stop_json: stop_of(stop_json),
+            stopped_by: stopped_by.filter(|_| stop == "stop_sequence"),
+            generation,
+            include_usage: peek.include_usage,
         };
         answer.tokens = Tokens {
             input: shape.input_tokens.unwrap_or(total - total / 5),
@@ -183,13 +240,17 @@ impl Answer {
             cache_read: shape.cache_read_input_tokens.unwrap_or(total / 5),
             cache_creation: shape.cache_creation_input_tokens.unwrap_or(0),
         };
-        answer
+        Ok(answer)
+    }
+
+    pub(super) fn thinking_tokens(&self) -> u64 {
+        tokens_of(self.thinking.as_ref().map_or(0, |text| text.len() as u64))
     }
 
     fn output_tokens(&self) -> u64 {
-        let thinking = self.thinking.as_ref().map_or(0, |text| text.len() as u64);
-        let tool = self.tool.as_ref().map_or(0, |tool| tool.input.len() as u64);
-        tokens_of(thinking) + tokens_of(self.text.len()) + tokens_of(tool)
+        let tools = self.tools.iter();
+        let tools: u64 = tools.map(|tool| tokens_of(tool.input.len() as u64)).sum();
+        self.thinking_tokens() + tokens_of(self.text.len()) + tools
     }
 
     /// As if Google had said nothing at all.
@@ -197,7 +258,8 @@ impl Answer {
         Self {
             thinking: None,
             text: Text::plain(String::new(), None),
-            tool: None,
+            tools: Vec::new(),
+            stopped_by: None,
             tokens: Tokens {
                 output: 0,
                 ..self.tokens
@@ -208,9 +270,10 @@ impl Answer {
         }
     }
 
-    /// As after Google's silence and two retries: the stream has the text, JSON has none.
+    /// As after Google's silence and two retries: the stream has the text, JSON has none. The plain APIs have none.
     pub(super) fn into_empty_text(self, stream: bool) -> Self {
-        let text = if stream { NO_RESPONSE } else { "" };
+        let told = stream && !self.generation.obeys();
+        let text = if told { NO_RESPONSE } else { "" };
         Self {
             text: Text::Plain(text.to_owned(), vec![text.len()]),
             tokens: Tokens::default(),
@@ -225,7 +288,7 @@ impl Answer {
         let half = text.len() as u64 / 2;
         cut(&mut text, half);
         self.text = Text::plain(text, None);
-        self.tool = None;
+        self.tools.clear();
         self.tokens.output = self.output_tokens();
         self.stop_json = "end_turn".to_owned();
         self
@@ -247,6 +310,10 @@ impl Answer {
     }
 
     pub(super) fn delta_usage(&self) -> String {
+        // The real API repeats what message_start said; Antigravity does not.
+        if self.generation == Generation::Anthropic {
+            return self.usage(self.tokens.output);
+        }
         format!(
             "{{\"output_tokens\":{}{}}}",
             self.tokens.output,
@@ -268,6 +335,9 @@ impl Answer {
 
     /// The body of an answer that does not stream.
     pub(super) fn json(&self) -> String {
+        if self.generation == Generation::OpenAi {
+            return self.completion();
+        }
         let mut content = Vec::new();
         if let Some(thinking) = &self.thinking {
             content.push(format!(
@@ -280,28 +350,22 @@ impl Answer {
         if !text.is_empty() {
             content.push(format!("{{\"type\":\"text\",\"text\":{}}}", js(&text)));
         }
-        if let Some(tool) = &self.tool {
-            content.push(format!("{{{}\"input\":{}}}", tool.head(), tool.input));
+        for tool in &self.tools {
+            let input = tool.input_or_empty();
+            content.push(format!("{{{}\"input\":{input}}}", tool.head()));
         }
         if content.is_empty() {
             content.push("{\"type\":\"text\",\"text\":\"\"}".to_owned());
         }
         format!(
             "{{\"id\":\"{}\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[{}],\
-             \"model\":{},\"stop_reason\":{},\"stop_sequence\":null,\"usage\":{}}}",
+             \"model\":{},\"stop_reason\":{},\"stop_sequence\":{},\"usage\":{}}}",
             self.id,
             content.join(","),
             js(&self.model),
             js(&self.stop_json),
+            js_opt(self.stopped_by.as_deref()),
             self.usage(self.tokens.output)
         )
-    }
-}
-
-impl ToolCall {
-    /// The block's fields before its input.
-    pub(super) fn head(&self) -> String {
-        let (id, name) = (&self.id, js(&self.name));
-        format!("\"type\":\"tool_use\",\"id\":\"{id}\",\"name\":{name},")
     }
 }

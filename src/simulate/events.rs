@@ -2,7 +2,7 @@
 //! (antigravity.md section 8).
 
 use super::answer::Answer;
-use super::js;
+use super::{Generation, js, js_opt};
 
 /// What an event does to the content blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,14 @@ pub(super) enum Mark {
 
 pub(super) struct Event {
     pub(super) mark: Mark,
-    name: &'static str,
-    data: String,
+    /// As it goes out.
+    pub(super) frame: String,
 }
 
 impl Event {
-    pub(super) fn frame(&self) -> String {
-        frame(self.name, &self.data)
+    fn new(mark: Mark, name: &str, data: &str) -> Self {
+        let frame = frame(name, data);
+        Self { mark, frame }
     }
 }
 
@@ -33,42 +34,29 @@ pub(super) fn frame(name: &str, data: &str) -> String {
 }
 
 pub(super) fn close(index: u64) -> Event {
-    Event {
-        mark: Mark::Close,
-        name: "content_block_stop",
-        data: format!("{{\"type\":\"content_block_stop\",\"index\":{index}}}"),
-    }
+    let data = format!("{{\"type\":\"content_block_stop\",\"index\":{index}}}");
+    Event::new(Mark::Close, "content_block_stop", &data)
 }
 
 fn open(index: u64, block: &str) -> Event {
-    Event {
-        mark: Mark::Open(index),
-        name: "content_block_start",
-        data: format!(
-            "{{\"type\":\"content_block_start\",\"index\":{index},\"content_block\":{block}}}"
-        ),
-    }
+    let data =
+        format!("{{\"type\":\"content_block_start\",\"index\":{index},\"content_block\":{block}}}");
+    Event::new(Mark::Open(index), "content_block_start", &data)
 }
 
 fn delta(index: u64, delta: &str) -> Event {
-    Event {
-        mark: Mark::Delta,
-        name: "content_block_delta",
-        data: format!("{{\"type\":\"content_block_delta\",\"index\":{index},\"delta\":{delta}}}"),
-    }
+    let data = format!("{{\"type\":\"content_block_delta\",\"index\":{index},\"delta\":{delta}}}");
+    Event::new(Mark::Delta, "content_block_delta", &data)
 }
 
 pub(super) fn stop() -> Event {
-    Event {
-        mark: Mark::Stop,
-        name: "message_stop",
-        data: "{\"type\":\"message_stop\"}".to_owned(),
-    }
+    let data = "{\"type\":\"message_stop\"}";
+    Event::new(Mark::Stop, "message_stop", data)
 }
 
 impl Answer {
     /// Deltas of the thinking block, its signature not counted.
-    fn thoughts(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn thoughts(&self) -> impl Iterator<Item = &str> {
         let text = self.thinking.as_deref().unwrap_or_default();
         let middle = text.char_indices().nth(text.chars().count() / 2);
         let (first, second) = text.split_at(middle.map_or(0, |(index, _)| index));
@@ -85,6 +73,9 @@ impl Answer {
 
     /// Events before the first text delta.
     fn before_text(&self) -> u64 {
+        if self.generation == Generation::OpenAi {
+            return 1 + self.thoughts().count() as u64;
+        }
         let thinking = match self.thinking {
             Some(_) => self.thoughts().count() as u64 + 3,
             None => 0,
@@ -93,12 +84,16 @@ impl Answer {
     }
 
     pub(super) fn event_count(&self) -> u64 {
+        if self.generation == Generation::OpenAi {
+            return self.before_text() + self.chunks_after_thoughts();
+        }
         let text = match self.text.deltas() {
             0 => 0,
             deltas => deltas + 2,
         };
-        let tool = if self.tool.is_some() { 3 } else { 0 };
-        self.before_text() - 1 + text + tool + 2
+        let tools = self.tools.iter();
+        let fragments = tools.map(|tool| tool.fragments(self.fragment).count() as u64 + 2);
+        self.before_text() - 1 + text + fragments.sum::<u64>() + 2
     }
 
     /// Where a fault in mid-stream happens: at `wanted`, else after the first text delta; at the
@@ -109,33 +104,35 @@ impl Answer {
     }
 
     pub(super) fn start(&self, id: &str) -> Event {
-        Event {
-            mark: Mark::Start,
-            name: "message_start",
-            data: format!(
-                "{{\"type\":\"message_start\",\"message\":{{\"id\":\"{id}\",\"type\":\"message\",\
-                 \"role\":\"assistant\",\"content\":[],\"model\":{},\"stop_reason\":null,\
-                 \"stop_sequence\":null,\"usage\":{}}}}}",
-                js(self.model()),
-                self.usage(0)
-            ),
-        }
+        let data = format!(
+            "{{\"type\":\"message_start\",\"message\":{{\"id\":\"{id}\",\"type\":\"message\",\
+             \"role\":\"assistant\",\"content\":[],\"model\":{},\"stop_reason\":null,\
+             \"stop_sequence\":null,\"usage\":{}}}}}",
+            js(self.model()),
+            self.usage(0)
+        );
+        Event::new(Mark::Start, "message_start", &data)
     }
 
     pub(super) fn usage_event(&self, stop_reason: &str) -> Event {
-        Event {
-            mark: Mark::Usage,
-            name: "message_delta",
-            data: format!(
-                "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":{},\"stop_sequence\":null}},\"usage\":{}}}",
-                js(stop_reason),
-                self.delta_usage()
-            ),
-        }
+        let data = format!(
+            "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":{},\"stop_sequence\":{}}},\"usage\":{}}}",
+            js(stop_reason),
+            js_opt(self.stopped_by.as_deref()),
+            self.delta_usage()
+        );
+        Event::new(Mark::Usage, "message_delta", &data)
     }
 
     /// All events of the stream under this message id.
-    pub(super) fn events<'a>(&'a self, id: &str) -> impl Iterator<Item = Event> + Send + use<'a> {
+    pub(super) fn events<'a>(&'a self, id: &str) -> Box<dyn Iterator<Item = Event> + Send + 'a> {
+        match self.generation {
+            Generation::OpenAi => Box::new(self.chunks(id)),
+            _ => Box::new(self.blocks(id)),
+        }
+    }
+
+    fn blocks<'a>(&'a self, id: &str) -> impl Iterator<Item = Event> + Send + use<'a> {
         let think = self.thinking.iter().flat_map(|_| {
             let thoughts = self.thoughts().map(|part| {
                 let part = js(part);
@@ -163,24 +160,26 @@ impl Answer {
             )
         });
         let text_close = has_text.map(|()| close(index));
-        let tool = self.tool.iter().flat_map(|tool| {
-            let index = self.tool_index();
-            let input = js(&tool.input);
-            [
-                open(index, &format!("{{{}\"input\":{{}}}}", tool.head())),
+        let tools = (self.tool_index()..).zip(&self.tools);
+        let tools = tools.flat_map(move |(index, tool)| {
+            let fragments = tool.fragments(self.fragment).map(move |piece| {
+                let piece = js(piece);
                 delta(
                     index,
-                    &format!("{{\"type\":\"input_json_delta\",\"partial_json\":{input}}}"),
-                ),
-                close(index),
-            ]
+                    &format!("{{\"type\":\"input_json_delta\",\"partial_json\":{piece}}}"),
+                )
+            });
+            let start = open(index, &format!("{{{}\"input\":{{}}}}", tool.head()));
+            std::iter::once(start)
+                .chain(fragments)
+                .chain([close(index)])
         });
         std::iter::once(self.start(id))
             .chain(think)
             .chain(text_open)
             .chain(text)
             .chain(text_close)
-            .chain(tool)
+            .chain(tools)
             .chain([self.usage_event(&self.stop_stream), stop()])
     }
 }

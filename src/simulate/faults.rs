@@ -12,6 +12,13 @@ const MAX_DELAY_MS: u64 = 86_400_000;
 const MAX_TEXT: usize = 65_536;
 
 /// What goes wrong. "JSON" is the answer to a request that does not stream.
+///
+/// The OpenAI generation has all of them in its own form, event 0 being the role chunk and `at_event` being by default
+/// after the first text: errors as `{"error": ..}`, within a stream as a chunk and then no `[DONE]`. `exhausted_400` and
+/// `exhausted_sse` are `insufficient_quota` there (429, or a 200 with that chunk), `early_end` is a clean end of the body
+/// without a finish chunk (with `message` `[DONE]` that still comes), `no_accounts` a 500. From both plain APIs
+/// `rate_limit_429` has `retry-after: 1` unless another is given, `status` the error type of its code, and unknown
+/// models are 404.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {

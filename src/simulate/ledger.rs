@@ -73,6 +73,9 @@ pub struct Progress {
     pub status: Option<u16>,
     /// The fault's name.
     pub fault: Option<String>,
+    /// Why a strict simulator refused the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The account that served.
     pub account: Option<String>,
     /// The last `message_start`'s, or the JSON answer's id.
@@ -119,6 +122,8 @@ pub struct Totals {
     pub finished: u64,
     /// Left by the client.
     pub client_gone: u64,
+    /// Refused for breaking a rule of the real API.
+    pub refused: u64,
     /// SSE events.
     pub events: u64,
     /// Request body bytes.
@@ -246,6 +251,8 @@ impl Ledger {
             old.client_gone.into(),
             new.client_gone.into(),
         );
+        let broke = |progress: &Progress| u64::from(progress.refused.is_some());
+        swap(&mut sums.refused, broke(old), broke(new));
         swap(&mut sums.events, old.events, new.events);
         swap(&mut sums.bytes_out, old.bytes_out, new.bytes_out);
         swap_tokens(&mut sums.tokens, old.tokens, new.tokens);

@@ -3,17 +3,18 @@
 
 use super::accounts::Verdict;
 use super::answer::{Answer, make_id};
-use super::events::{Event, Mark, close, frame, stop};
+use super::events::{Event, Mark, close, stop};
 use super::faults::{Fault, FaultKind};
 use super::ledger::Tokens;
-use super::page::{Exchange, error_json};
+use super::page::Exchange;
 use super::peek::Peek;
+use super::refusals::{EXHAUSTED_2_0_MS, NO_ACCOUNTS_2_0_MS, error_event, fail, refuse};
 use super::routes::{exhausted_text, reset_text};
 use super::shape::Shape;
+use super::strict;
 use super::wire::{Stop, Wire};
+use super::{Generation, openai};
 
-/// 2.0.4 gives an exhausted model up after so long.
-const EXHAUSTED_2_0_MS: u64 = 20_100;
 /// Its cooldown, which `/health` then shows.
 const COOLDOWN_2_0_MS: u64 = 10_000;
 /// 2.7.7 waits so long for each account.
@@ -22,13 +23,19 @@ const EXHAUSTED_2_7_MS: u64 = 5_000;
 const NO_RESET_2_7_MS: u64 = 76_000;
 /// Up to this it waits without end instead.
 const MAX_WAIT_2_7_MS: u64 = 120_000;
-/// 2.0.4 without accounts.
-const NO_ACCOUNTS_2_0_MS: u64 = 10_500;
 /// An answer that does not stream is made as a whole.
 const MAX_JSON_TEXT: u64 = 64 * 1024 * 1024;
 
 /// Answers a request whose body is JSON and whose key is right.
 pub(super) async fn answer<W: Wire>(x: &mut Exchange<'_, W>, seen: Peek) -> Result<(), Stop> {
+    if x.sim.config.strict
+        && let Err(broken) = strict::check(x.sim.config.generation, &x.request.bytes())
+    {
+        x.ticket.progress.refused = Some(broken.to_string());
+        x.param.clone_from(&broken.param);
+        let text = broken.to_string();
+        return x.error(400, "invalid_request_error", &text).await;
+    }
     if !seen.has_messages {
         let text = "messages is required and must be an array";
         return x.error(400, "invalid_request_error", text).await;
@@ -55,8 +62,17 @@ pub(super) async fn answer<W: Wire>(x: &mut Exchange<'_, W>, seen: Peek) -> Resu
             return Ok(());
         }
     }
-    if !x.is_2_0() && seen.message_count == 1 && seen.last_user == "count" {
+    if x.is_2_7() && seen.message_count == 1 && seen.last_user == "count" {
         return x.json(200, "{}".to_owned()).await;
+    }
+    if x.sim.config.generation.obeys() {
+        let known = x.sim.config.models.contains(&seen.model) || fault.is_some();
+        if !known {
+            let model = &seen.model;
+            let text = format!("The model `{model}` does not exist or this key may not use it.");
+            return x.error(404, "model_not_found", &text).await;
+        }
+        return write(x, &seen, &shape, fault.as_ref()).await;
     }
     let account = loop {
         let verdict = x.sim.state().choose(&seen.model, &x.sim.config);
@@ -78,41 +94,6 @@ pub(super) async fn answer<W: Wire>(x: &mut Exchange<'_, W>, seen: Peek) -> Resu
     };
     x.ticket.progress.account = account;
     write(x, &seen, &shape, fault.as_ref()).await
-}
-
-/// A failure as the generation shows it: 2.0 has sent the stream's head long before.
-async fn fail<W: Wire>(
-    x: &mut Exchange<'_, W>,
-    stream: bool,
-    wait_ms: u64,
-    (status, kind, text): (u16, &str, &str),
-) -> Result<(), Stop> {
-    if stream && x.is_2_0() {
-        return fail_in_stream(x, wait_ms, kind, text).await;
-    }
-    x.pause_ms(wait_ms).await?;
-    x.error(status, kind, text).await
-}
-
-async fn fail_in_stream<W: Wire>(
-    x: &mut Exchange<'_, W>,
-    wait_ms: u64,
-    kind: &str,
-    text: &str,
-) -> Result<(), Stop> {
-    x.sse_head();
-    x.wire.flush().await?;
-    x.pause_ms(wait_ms).await?;
-    error_event(x, kind, text).await
-}
-
-/// An error event and a clean end.
-async fn error_event<W: Wire>(x: &mut Exchange<'_, W>, kind: &str, text: &str) -> Result<(), Stop> {
-    let frame = frame("error", &error_json(kind, text));
-    x.count(&frame);
-    x.ticket.end();
-    x.wire.send(frame.as_bytes()).await?;
-    x.wire.finish().await
 }
 
 async fn turned_away<W: Wire>(
@@ -171,69 +152,6 @@ async fn turned_away<W: Wire>(
     }
 }
 
-/// Faults that leave nothing of the answer; false for those that strike in its midst.
-pub(super) async fn refuse<W: Wire>(
-    x: &mut Exchange<'_, W>,
-    fault: &Fault,
-    model: &str,
-    stream: bool,
-) -> Result<bool, Stop> {
-    let reset = if x.is_2_0() { "4m59s" } else { "4h59m49s" };
-    let exhausted = exhausted_text(x.sim.config.generation, model, Some(reset));
-    let (status, kind, text) = match fault.fault {
-        FaultKind::Exhausted400 | FaultKind::ExhaustedSse => {
-            (400, "invalid_request_error", exhausted.as_str())
-        }
-        FaultKind::Exhausted500 => (500, "api_error", exhausted.as_str()),
-        FaultKind::MaxRetries => (500, "api_error", "Max retries exceeded"),
-        FaultKind::NoAccounts => (500, "api_error", "No accounts available"),
-        FaultKind::RateLimit429 => (429, "rate_limit_error", "Rate limited, try again later."),
-        FaultKind::Overloaded503 => (503, "overloaded_error", "The model is overloaded."),
-        FaultKind::Overloaded529 => (529, "overloaded_error", "Overloaded"),
-        FaultKind::Status => (fault.code.unwrap_or(500), "api_error", "Simulated failure"),
-        FaultKind::ErrorEvent if !stream => (500, "api_error", "terminated"),
-        FaultKind::Html => {
-            x.pause_ms(fault.delay_ms.unwrap_or(0)).await?;
-            let status = fault.code.unwrap_or(502);
-            let page = format!(
-                "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>{status}</h1><p>{}</p></body></html>\n",
-                fault.message.as_deref().unwrap_or("Bad gateway")
-            );
-            x.html(status, page).await?;
-            return Ok(true);
-        }
-        FaultKind::Hang => {
-            x.hang().await?;
-            return Ok(true);
-        }
-        FaultKind::Reset if fault.at_event.is_none() => {
-            x.pause_ms(fault.delay_ms.unwrap_or(0)).await?;
-            return Err(Stop::Reset);
-        }
-        _ => return Ok(false),
-    };
-    let kind = fault.error_type.as_deref().unwrap_or(kind);
-    let text = fault.message.as_deref().unwrap_or(text);
-    x.retry_after.clone_from(&fault.retry_after);
-    let wait = |default| fault.delay_ms.unwrap_or(default);
-    match fault.fault {
-        FaultKind::ExhaustedSse if stream => fail_in_stream(x, wait(0), kind, text).await?,
-        FaultKind::MaxRetries => {
-            let default = if x.is_2_0() { EXHAUSTED_2_0_MS } else { 0 };
-            fail(x, stream, wait(default), (status, kind, text)).await?;
-        }
-        FaultKind::NoAccounts if !x.is_2_0() && fault.delay_ms.is_none() => x.hang().await?,
-        FaultKind::NoAccounts => {
-            fail(x, stream, wait(NO_ACCOUNTS_2_0_MS), (status, kind, text)).await?;
-        }
-        _ => {
-            x.pause_ms(wait(0)).await?;
-            x.error(status, kind, text).await?;
-        }
-    }
-    Ok(true)
-}
-
 async fn write<W: Wire>(
     x: &mut Exchange<'_, W>,
     seen: &Peek,
@@ -242,7 +160,11 @@ async fn write<W: Wire>(
 ) -> Result<(), Stop> {
     let config = &x.sim.config;
     let body_len = x.request.bytes().len();
-    let mut answer = Answer::new(config, seen, shape, body_len, x.ticket.seq);
+    let answer = Answer::new(config, seen, shape, body_len, x.ticket.seq);
+    let mut answer = match answer {
+        Ok(answer) => answer,
+        Err(text) => return x.error(400, "invalid_request_error", &text).await,
+    };
     let kind = fault.map(|fault| fault.fault);
     match kind {
         Some(FaultKind::Empty) => answer = answer.into_empty(),
@@ -335,9 +257,16 @@ async fn stream<W: Wire>(
                     let kind = kind.unwrap_or("api_error");
                     return error_event(x, kind, text.unwrap_or("terminated")).await;
                 }
-                Some(FaultKind::EarlyEnd) => return early_end(x, answer, open, index).await,
+                Some(FaultKind::EarlyEnd) => {
+                    let message = fault.and_then(|fault| fault.message.as_deref());
+                    return early_end(x, answer, (open, index), message).await;
+                }
                 Some(FaultKind::SecondStart) => {
-                    id = make_id("msg_", x.sim.config.seed, u64::MAX - x.ticket.seq);
+                    id = make_id(
+                        x.sim.config.generation.id_prefix(),
+                        x.sim.config.seed,
+                        u64::MAX - x.ticket.seq,
+                    );
                     x.ticket.progress.message_id = Some(id.clone());
                     events = answer.events(&id);
                 }
@@ -359,8 +288,7 @@ async fn stream<W: Wire>(
 
 /// Sends one event. It is counted before, so that whoever has read it finds it in the ledger.
 async fn put<W: Wire>(x: &mut Exchange<'_, W>, answer: &Answer, event: &Event) -> Result<(), Stop> {
-    let frame = event.frame();
-    x.count(&frame);
+    x.count(&event.frame);
     let told = &mut x.ticket.progress.tokens;
     match event.mark {
         Mark::Start => {
@@ -373,16 +301,24 @@ async fn put<W: Wire>(x: &mut Exchange<'_, W>, answer: &Answer, event: &Event) -
         Mark::Stop => x.ticket.finish(),
         _ => {}
     }
-    x.wire.send(frame.as_bytes()).await
+    x.wire.send(event.frame.as_bytes()).await
 }
 
-/// What a truncation by Google looks like: a proper end.
+/// What a truncation by Google looks like: a proper end. OpenAI's has no finish chunk.
 async fn early_end<W: Wire>(
     x: &mut Exchange<'_, W>,
     answer: &Answer,
-    open: Option<u64>,
-    index: u64,
+    (open, index): (Option<u64>, u64),
+    message: Option<&str>,
 ) -> Result<(), Stop> {
+    if answer.generation == Generation::OpenAi {
+        if message == Some("[DONE]") {
+            put(x, answer, &openai::done()).await?;
+        }
+        x.ticket.end();
+        x.wire.flush().await?;
+        return x.wire.finish().await;
+    }
     let mut short = answer.clone();
     short.tokens.output = answer.tokens.output.min(index);
     if index == 0 {

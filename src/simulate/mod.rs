@@ -1,5 +1,6 @@
 //! The simulated Antigravity: a server that speaks `contracts/antigravity.md` byte for byte, for
-//! both upstream generations, with scriptable quotas and faults and a ledger of its own.
+//! both upstream generations, with scriptable quotas and faults and a ledger of its own. As further
+//! generations it can be the plain Anthropic API or the OpenAI API, with the same faults and ledger.
 //!
 //! It is the upstream of `luna demo`, the whole of `luna simulate`, and what the tests compare
 //! the gateway with. It never talks to anything else, and knows no other module of Luna.
@@ -10,24 +11,36 @@
 //!
 //! # Shaping an answer
 //!
-//! A request may carry `metadata.sim`, which the real server would silently drop; or
-//! `PUT /__sim/answers {"MODEL or *": SHAPE}` sets the same for a model (the request's own fields
-//! win). All fields are optional, delays are scaled by `time_scale`:
+//! A request may carry `metadata.sim`, which the real server would silently drop; or its last turn
+//! `[[sim SHAPE]]` in a text or a tool's result, which survives a conversion of the request; or
+//! `PUT /__sim/answers {"MODEL or *": SHAPE}` sets the same for a model. The metadata's fields win
+//! over the prompt's, these over the model's. All fields are optional, delays are scaled by `time_scale`:
 //!
 //! | field | meaning |
 //! |---|---|
 //! | `text` | the answer's text instead of the default one |
-//! | `thinking` | `true`, `false` or the text of the thinking block; default by the model's name |
+//! | `thinking` | `true`, `false` or the text of the thinking block; default by the model's name, from the plain APIs when it is asked for |
 //! | `events`, `event_bytes`, `answer_bytes` | filler text: that many text deltas, of that many bytes (256) each or in total; see [`filler`]. With `text`, `events` is the number of deltas that it is cut into |
 //! | `first_ms`, `interval_ms` | wait before the first event, and before each later one |
 //! | `tool` | answer with a call of this tool, whether asked for or not |
+//! | `calls` | call tools that the request offers: `[{"tool": NAME or INDEX, "input": {..}, "id": ".."}]`, inputs byte for byte; see [`Call`]. Not after the tools' results, unless these hold the order |
+//! | `fragment_bytes` | stream tool inputs in pieces of that size (OpenAI: 16; else one piece) |
 //! | `input_tokens`, `output_tokens`, `cache_read_input_tokens`, `cache_creation_input_tokens` | the usage to report |
 //! | `stop_reason` | the stop reason to report |
 //!
 //! Without a shape: the text names the model and echoes the start of the last user text;
 //! a token is four bytes, input tokens come from the body's length with a fifth of them cached;
 //! `max_tokens` cuts default and given text, never filler. When tools are given and the last user
-//! text has the word "tool" or a tool's name in it, the answer calls that tool.
+//! text has the word "tool" or a tool's name in it, the answer calls that tool. After tools' results it
+//! quotes them (`ID said: TEXT`); pictures and documents of the last turn are counted (`Pictures: 2.`).
+//! A system text that has the word JSON and a schema in it, or `JSON object`, gets the smallest value
+//! that fits, as do `response_format` and the plain Anthropic API's `output_config.format`. Antigravity calls a tool
+//! that the system text says it `must call`, the plain APIs what `tool_choice` says.
+//!
+//! # Being strict
+//!
+//! With [`SimConfig::strict`] a request that the real API would refuse is refused with 400 before any
+//! fault, and counted ([`Totals::refused`]): a test that ends with 0 there has sent nothing wrong.
 //!
 //! # Not simulated
 //!
@@ -37,22 +50,31 @@
 
 mod accounts;
 mod answer;
+mod apis;
+mod calls;
 mod control;
 mod events;
 mod faults;
+mod generation;
 mod head;
 mod health;
 mod http1;
 mod http2;
 mod ledger;
 mod messages;
+mod openai;
 mod orders;
 mod page;
 mod peek;
+mod prompt;
+mod raw;
+mod refusals;
 mod request;
 mod routes;
+mod sample;
 mod server;
 mod shape;
+mod strict;
 mod text;
 mod ticket;
 mod wire;
@@ -69,72 +91,12 @@ pub use accounts::{AccountStatus, Quota, SimAccount};
 pub use answer::{Prediction, predict};
 pub use control::{ControlError, Handle};
 pub use faults::{Fault, FaultKind, FaultState};
+pub use generation::Generation;
 pub use ledger::{Entry, LedgerView, ModelTotals, Progress, Tokens, Totals};
 pub use server::{
     ResetFlag, Running, SimIo, serve, serve_connection, serve_connection_with, spawn,
 };
-pub use shape::{Shape, Thinking, filler};
-
-/// Which upstream is simulated; they differ in how they fail (antigravity.md, first table).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Generation {
-    /// npm 2.0.4: stream headers at once, failures as an error event in a 200.
-    V2_0,
-    /// GitHub 2.7.7: headers only with the first event, failures as JSON with a status.
-    V2_7,
-}
-
-impl Generation {
-    /// Reads the value of `--generation`: `2.0` or `2.7`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "2.0" => Some(Self::V2_0),
-            "2.7" => Some(Self::V2_7),
-            _ => None,
-        }
-    }
-
-    /// The version that `/api/config` reports.
-    pub fn version(self) -> &'static str {
-        match self {
-            Self::V2_0 => "2.0.4",
-            Self::V2_7 => "2.7.7",
-        }
-    }
-
-    /// The models that this generation documents (antigravity.md section 5).
-    pub fn default_models(self) -> Vec<String> {
-        let names: &[&str] = match self {
-            Self::V2_0 => &[
-                "claude-opus-4-5-thinking",
-                "claude-sonnet-4-5-thinking",
-                "claude-sonnet-4-5",
-                "gemini-3-pro-high",
-                "gemini-3-pro-low",
-                "gemini-3-flash",
-                "gemini-2.5-flash-lite",
-            ],
-            Self::V2_7 => &[
-                "claude-opus-4-6-thinking",
-                "claude-sonnet-4-6-thinking",
-                "claude-sonnet-4-6",
-                "gemini-3.1-pro-high",
-                "gemini-3.1-pro-low",
-                "gemini-3-flash",
-                "gemini-3.5-flash-low",
-                "gemini-2.5-pro",
-                "gemini-2.5-flash",
-                "gemini-2.5-flash-thinking",
-                "gemini-2.5-flash-lite",
-                "gemini-3-flash-agent",
-                "gemini-pro-agent",
-                "gemini-3.1-flash-lite",
-                "gemini-3.1-flash-image",
-            ],
-        };
-        names.iter().map(|name| (*name).to_owned()).collect()
-    }
-}
+pub use shape::{Call, Json, Shape, Thinking, Which, filler};
 
 /// How a simulated Antigravity is set up. Start from [`SimConfig::new`].
 #[derive(Clone)]
@@ -149,8 +111,11 @@ pub struct SimConfig {
     pub webui_password: Option<String>,
     /// In the order of `accounts.json`. An account without quotas gets every model, full.
     pub accounts: Vec<SimAccount>,
-    /// What Google lists.
+    /// What Google lists; of the plain APIs all that they serve.
     pub models: Vec<String>,
+    /// Refuse with 400 what the real Anthropic or OpenAI API refuses; the message names the rule, and the ledger has
+    /// it in [`Progress::refused`].
+    pub strict: bool,
     /// Makes ids and signatures; two simulators with one seed give the same ids in the same order.
     pub seed: u64,
     /// After this idle time (scaled) a connection is closed; the real server says 5 s.
@@ -182,6 +147,7 @@ impl SimConfig {
                 SimAccount::new("bob@example.com"),
             ],
             models: generation.default_models(),
+            strict: false,
             seed: 1,
             keep_alive_ms: 5_000,
             http2: false,
@@ -210,6 +176,7 @@ impl std::fmt::Debug for SimConfig {
             .field("models", &self.models)
             .field("seed", &self.seed)
             .field("http2", &self.http2)
+            .field("strict", &self.strict)
             .finish_non_exhaustive()
     }
 }
@@ -276,6 +243,12 @@ impl State {
             drain: config.drain,
         }
     }
+}
+
+/// Why a strict simulator of this generation would refuse `body`; none: the real API would take it.
+pub fn strict_refusal(generation: Generation, body: &[u8]) -> Option<String> {
+    let checked = strict::check(generation, body);
+    checked.err().map(|broken| broken.to_string())
 }
 
 /// Unix time in milliseconds.

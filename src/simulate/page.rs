@@ -6,12 +6,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use super::answer::make_id;
 use super::request::Request;
 use super::ticket::Ticket;
 use super::wire::{Framing, Head, Stop, Wire};
-use super::{Generation, Sim, js};
+use super::{Generation, Sim, js, openai};
 
 const JSON: &str = "application/json; charset=utf-8";
+const PLAIN_JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// One request under way: what it was, the way back, and its ledger entry.
@@ -22,6 +24,8 @@ pub(super) struct Exchange<'a, W> {
     pub(super) ticket: Ticket<'a>,
     /// A Retry-After header that a fault adds.
     pub(super) retry_after: Option<String>,
+    /// Which field an error of the OpenAI dialect names.
+    pub(super) param: Option<String>,
 }
 
 /// The error body of every API error.
@@ -41,16 +45,52 @@ fn etag(body: &[u8]) -> String {
     format!("W/\"{:x}-{hash}\"", body.len())
 }
 
-fn base_headers() -> Vec<(&'static str, String)> {
-    vec![
-        ("X-Powered-By", "Express".to_owned()),
-        ("Access-Control-Allow-Origin", "*".to_owned()),
-    ]
-}
-
 impl<W: Wire> Exchange<'_, W> {
     pub(super) fn is_2_0(&self) -> bool {
         self.sim.config.generation == Generation::V2_0
+    }
+
+    pub(super) fn is_2_7(&self) -> bool {
+        self.sim.config.generation == Generation::V2_7
+    }
+
+    fn is_express(&self) -> bool {
+        !self.sim.config.generation.obeys()
+    }
+
+    fn json_type(&self) -> &'static str {
+        if self.is_express() { JSON } else { PLAIN_JSON }
+    }
+
+    fn base_headers(&self) -> Vec<(&'static str, String)> {
+        let id = || make_id("req_", self.sim.config.seed, self.ticket.seq);
+        match self.sim.config.generation {
+            Generation::V2_0 | Generation::V2_7 => vec![
+                ("X-Powered-By", "Express".to_owned()),
+                ("Access-Control-Allow-Origin", "*".to_owned()),
+            ],
+            Generation::Anthropic => vec![
+                ("request-id", id()),
+                ("anthropic-ratelimit-requests-limit", "4000".to_owned()),
+                ("anthropic-ratelimit-requests-remaining", "3999".to_owned()),
+            ],
+            Generation::OpenAi => vec![
+                ("x-request-id", id()),
+                ("openai-processing-ms", "1".to_owned()),
+                ("openai-version", "2020-10-01".to_owned()),
+                ("x-ratelimit-limit-requests", "10000".to_owned()),
+                ("x-ratelimit-remaining-requests", "9999".to_owned()),
+            ],
+        }
+    }
+
+    /// The body of an API error, in the generation's dialect.
+    pub(super) fn error_body(&mut self, kind: &str, message: &str) -> String {
+        match self.sim.config.generation {
+            Generation::OpenAi => openai::error_json(kind, message, self.param.take().as_deref()),
+            _ if kind == "model_not_found" => error_json("not_found_error", message),
+            _ => error_json(kind, message),
+        }
     }
 
     /// A wait of the real server, shortened.
@@ -71,7 +111,7 @@ impl<W: Wire> Exchange<'_, W> {
     }
 
     pub(super) async fn json(&mut self, status: u16, body: String) -> Result<(), Stop> {
-        self.whole(status, JSON, body, &[]).await
+        self.whole(status, self.json_type(), body, &[]).await
     }
 
     pub(super) async fn text(&mut self, status: u16, body: String) -> Result<(), Stop> {
@@ -85,7 +125,8 @@ impl<W: Wire> Exchange<'_, W> {
         kind: &str,
         message: &str,
     ) -> Result<(), Stop> {
-        self.json(status, error_json(kind, message)).await
+        let body = self.error_body(kind, message);
+        self.json(status, body).await
     }
 
     pub(super) async fn html(&mut self, status: u16, body: String) -> Result<(), Stop> {
@@ -94,6 +135,9 @@ impl<W: Wire> Exchange<'_, W> {
 
     /// Express's page for an error of its body parser: a stack trace with file paths.
     pub(super) async fn express_error(&mut self, status: u16, text: &str) -> Result<(), Stop> {
+        if !self.is_express() {
+            return self.error(status, "invalid_request_error", text).await;
+        }
         let frames = [
             "at read (/opt/antigravity-claude-proxy/node_modules/body-parser/lib/read.js:80:3)",
             "at jsonParser (/opt/antigravity-claude-proxy/node_modules/body-parser/lib/types/json.js:142:5)",
@@ -121,7 +165,7 @@ impl<W: Wire> Exchange<'_, W> {
 
     /// A preflight's answer.
     pub(super) async fn preflight(&mut self) -> Result<(), Stop> {
-        let mut headers = base_headers();
+        let mut headers = self.base_headers();
         let methods = "GET,HEAD,PUT,PATCH,POST,DELETE";
         headers.push(("Access-Control-Allow-Methods", methods.to_owned()));
         headers.push(("Vary", "Access-Control-Request-Headers".to_owned()));
@@ -139,7 +183,7 @@ impl<W: Wire> Exchange<'_, W> {
         body: String,
         extra: &[(&'static str, &str)],
     ) -> Result<(), Stop> {
-        let mut headers = base_headers();
+        let mut headers = self.base_headers();
         headers.extend(
             extra
                 .iter()
@@ -149,7 +193,8 @@ impl<W: Wire> Exchange<'_, W> {
             headers.push(("Retry-After", value));
         }
         // Express's error pages alone come without an ETag.
-        let tag = extra.is_empty().then(|| etag(body.as_bytes()));
+        let tagged = extra.is_empty() && self.is_express();
+        let tag = tagged.then(|| etag(body.as_bytes()));
         let get = matches!(self.request.method.as_str(), "GET" | "HEAD");
         let asked = self.request.header("if-none-match");
         if get && status == 200 && asked.is_some() && asked == tag.as_deref() {
@@ -188,10 +233,12 @@ impl<W: Wire> Exchange<'_, W> {
 
     /// Announces a whole JSON answer and sends only the first half of it.
     pub(super) async fn half_json(&mut self, body: &str) -> Result<(), Stop> {
-        let mut headers = base_headers();
-        headers.push(("Content-Type", JSON.to_owned()));
+        let mut headers = self.base_headers();
+        headers.push(("Content-Type", self.json_type().to_owned()));
         headers.push(("Content-Length", body.len().to_string()));
-        headers.push(("ETag", etag(body.as_bytes())));
+        if self.is_express() {
+            headers.push(("ETag", etag(body.as_bytes())));
+        }
         self.wire.head(Head {
             status: 200,
             headers,
@@ -206,8 +253,12 @@ impl<W: Wire> Exchange<'_, W> {
 
     /// The head of a stream; it goes out with the first event, or with a flush.
     pub(super) fn sse_head(&mut self) {
-        let mut headers = base_headers();
-        headers.push(("Content-Type", "text/event-stream".to_owned()));
+        let mut headers = self.base_headers();
+        let mime = match self.is_express() {
+            true => "text/event-stream",
+            false => "text/event-stream; charset=utf-8",
+        };
+        headers.push(("Content-Type", mime.to_owned()));
         headers.push(("Cache-Control", "no-cache".to_owned()));
         headers.push(("X-Accel-Buffering", "no".to_owned()));
         self.wire.head(Head {

@@ -6,7 +6,20 @@ use super::peek::{Peek, PeekError, peek};
 use super::request::{Body, Request};
 use super::ticket::Ticket;
 use super::wire::{Stop, Wire};
-use super::{Generation, Sim, iso, js, messages, now_ms, orders};
+use super::{Generation, Sim, iso, js, messages, now_ms, openai, orders, refusals};
+
+fn read(sim: &Sim, body: &[u8]) -> Result<Peek, PeekError> {
+    match sim.config.generation {
+        Generation::OpenAi => openai::peek(body),
+        _ => peek(body),
+    }
+}
+
+/// Wants the password of the web UI?
+fn is_guarded(path: &str) -> bool {
+    matches!(path, "/health" | "/account-limits")
+        || (path.starts_with("/api/") && path != "/api/config")
+}
 
 /// Answers one request; the ledger knows it from here on.
 pub(super) async fn dispatch<W: Wire>(
@@ -17,10 +30,11 @@ pub(super) async fn dispatch<W: Wire>(
     if let Some(path) = request.path().strip_prefix("/__sim") {
         return orders::answer(sim, request, path, wire).await;
     }
-    let is_messages = request.method == "POST" && request.path() == "/v1/messages";
+    let is_messages =
+        request.method == "POST" && request.path() == sim.config.generation.messages_path();
     let seen = match &request.body {
-        Body::Whole(body) if is_messages && request.is_json() => Some(peek(body)),
-        Body::Whole(_) if is_messages => Some(peek(b"")),
+        Body::Whole(body) if is_messages && request.is_json() => Some(read(sim, body)),
+        Body::Whole(_) if is_messages => Some(read(sim, b"")),
         _ => None,
     };
     let (model, stream) = match &seen {
@@ -29,6 +43,7 @@ pub(super) async fn dispatch<W: Wire>(
     };
     let ticket = Ticket::open(sim, request, model, stream);
     let mut exchange = Exchange {
+        param: None,
         sim,
         request,
         wire,
@@ -52,7 +67,7 @@ impl<W: Wire> Exchange<'_, W> {
             }
             Body::Whole(_) => {}
         }
-        if self.request.method == "OPTIONS" {
+        if self.request.method == "OPTIONS" && !self.sim.config.generation.obeys() {
             return self.preflight().await;
         }
         // Express reads the body before it looks at any key.
@@ -76,8 +91,7 @@ impl<W: Wire> Exchange<'_, W> {
             let text = "Invalid or missing API key";
             return self.error(401, "authentication_error", text).await;
         }
-        let guarded = matches!(path, "/health" | "/account-limits")
-            || (path.starts_with("/api/") && path != "/api/config");
+        let guarded = !self.sim.config.generation.obeys() && is_guarded(path);
         if guarded && !self.has_password() {
             let body = "{\"status\":\"error\",\"error\":\"Unauthorized: Password required\"}";
             return self.json(401, body.to_owned()).await;
@@ -96,7 +110,10 @@ impl<W: Wire> Exchange<'_, W> {
                 return Ok(());
             }
         }
-        self.plain().await
+        match self.sim.config.generation.obeys() {
+            true => self.api_route().await,
+            false => self.plain().await,
+        }
     }
 
     /// The routes without faults.
@@ -152,7 +169,9 @@ impl<W: Wire> Exchange<'_, W> {
         };
         let header = self.request.header("authorization");
         let bearer = header.and_then(|value| value.strip_prefix("Bearer "));
-        bearer.or(self.request.header("x-api-key")) == Some(key.as_str())
+        let other = self.request.header("x-api-key");
+        let other = other.filter(|_| self.sim.config.generation != Generation::OpenAi);
+        bearer.or(other) == Some(key.as_str())
     }
 
     fn has_password(&self) -> bool {
@@ -219,7 +238,7 @@ impl<W: Wire> Exchange<'_, W> {
                     _ => self.hang().await?,
                 }
             }
-            _ => return messages::refuse(self, fault, "the model", false).await,
+            _ => return refusals::refuse(self, fault, "the model", false).await,
         }
         Ok(true)
     }
@@ -228,8 +247,8 @@ impl<W: Wire> Exchange<'_, W> {
 /// The exhaustion text of a generation (antigravity.md section 9).
 pub(super) fn exhausted_text(generation: Generation, model: &str, reset: Option<&str>) -> String {
     let prefix = match generation {
-        Generation::V2_0 => "",
         Generation::V2_7 => "RESOURCE_EXHAUSTED: ",
+        _ => "",
     };
     // The real server cuts the name at its first dot.
     let model = model.split('.').next().unwrap_or_default();

@@ -1,6 +1,7 @@
-//! What a test may ask of an answer (`metadata.sim`, `PUT /__sim/answers`), and filler text.
+//! What a test may ask of an answer (`metadata.sim`, an order in the prompt, `PUT /__sim/answers`), and filler text.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// Most text deltas that may be asked for.
 const MAX_EVENTS: u32 = 1_000_000;
@@ -21,6 +22,61 @@ pub enum Thinking {
     On(bool),
     /// With this text.
     Text(String),
+}
+
+/// Most calls in one answer.
+const MAX_CALLS: usize = 128;
+
+/// JSON as it was written, digits and all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(String);
+
+impl Json {
+    /// The text.
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(|raw| Self(raw.get().to_owned()))
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw = RawValue::from_string(self.0.clone()).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// A tool of the request: by its place, or by its name as it arrives here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Which {
+    /// From 0 on.
+    Index(usize),
+    /// As the request that reached the simulator has it.
+    Name(String),
+}
+
+/// One call that an answer is to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// Which tool; one that the request does not offer is a 400 of the simulator.
+    pub tool: Which,
+    /// The input, byte for byte; absent: made from the tool's schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Json>,
+    /// Instead of `input`: the text of the arguments, which need not be JSON. What is no JSON can only be streamed,
+    /// or told in the OpenAI dialect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+    /// The call's id; absent: a made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// How an answer is to look; see the module's table. Absent fields take the default.
@@ -48,6 +104,10 @@ pub struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Vec<Call>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragment_bytes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
@@ -70,6 +130,12 @@ impl Shape {
             .is_some_and(|n| n == 0 || n > MAX_EVENT_BYTES)
         {
             return Err(format!("event_bytes must be 1 to {MAX_EVENT_BYTES}"));
+        }
+        if self.calls.as_ref().is_some_and(|c| c.len() > MAX_CALLS) {
+            return Err(format!("at most {MAX_CALLS} calls"));
+        }
+        if self.fragment_bytes == Some(0) {
+            return Err("fragment_bytes must be at least 1".to_owned());
         }
         if self.first_ms.max(self.interval_ms) > Some(MAX_WAIT_MS) {
             return Err(format!("waits must be at most {MAX_WAIT_MS} ms"));
@@ -130,6 +196,8 @@ impl Shape {
             first_ms: self.first_ms.or(base.first_ms),
             interval_ms: self.interval_ms.or(base.interval_ms),
             tool: self.tool.or_else(|| base.tool.clone()),
+            calls: self.calls.or_else(|| base.calls.clone()),
+            fragment_bytes: self.fragment_bytes.or(base.fragment_bytes),
             input_tokens: self.input_tokens.or(base.input_tokens),
             output_tokens: self.output_tokens.or(base.output_tokens),
             cache_read_input_tokens: self

@@ -2,11 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::js;
+use super::peek::Peek;
 use super::shape::filler;
+use super::{Generation, js};
 
 /// So much of the last user text is echoed, in characters.
 const ECHO: usize = 80;
+/// So much of each result is quoted, in characters.
+const RESULT_ECHO: usize = 2_000;
+/// So many results are quoted.
+const MAX_RESULTS: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(super) enum Text {
@@ -97,14 +102,33 @@ pub(super) fn cut(text: &mut String, bytes: u64) -> bool {
     true
 }
 
-pub(super) fn default_text(model: &str, last_user: &str) -> String {
-    let words: Vec<&str> = last_user.split_whitespace().take(ECHO).collect();
+/// Names the model, quotes what the tools said or echoes the user, and counts pictures.
+pub(super) fn default_text(generation: Generation, peek: &Peek) -> String {
+    let words: Vec<&str> = peek.last_user.split_whitespace().take(ECHO).collect();
     let echo: String = words.join(" ").chars().take(ECHO).collect();
-    let hello = format!("Hello from {model} of the simulated Antigravity.");
-    match echo.is_empty() {
-        true => hello,
-        false => format!("{hello} You wrote: {echo}"),
+    let mut text = format!(
+        "Hello from {} of the simulated {}.",
+        peek.model,
+        generation.name()
+    );
+    for result in peek.results.iter().take(MAX_RESULTS) {
+        let said: String = result.text.chars().take(RESULT_ECHO).collect();
+        let how = if result.is_error {
+            "failed with"
+        } else {
+            "said"
+        };
+        text.push_str(&format!(" {} {how}: {said}", result.id));
     }
+    if !echo.is_empty() {
+        text.push_str(&format!(" You wrote: {echo}"));
+    }
+    for (count, what) in [(peek.images, "Pictures"), (peek.documents, "Documents")] {
+        if count > 0 {
+            text.push_str(&format!(" {what}: {count}."));
+        }
+    }
+    text
 }
 
 /// An input that fits the usual schemas: the first value of an enum, "Oslo" for a string, 1, true,

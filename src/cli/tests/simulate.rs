@@ -10,6 +10,7 @@ fn args(port: u16) -> SimulateArgs {
         generation: Generation::V2_0,
         time_scale: 0.0,
         allow_remote: false,
+        strict: false,
     }
 }
 

@@ -13,11 +13,18 @@ mod clients;
 mod control;
 mod faults;
 mod http2;
+mod openai;
+mod openai_faults;
 mod pure;
 mod quota;
+mod round_trips;
 mod routes;
+mod samples;
 mod script;
 mod sockets;
+mod strict;
+mod strict_openai;
+mod strict_turns;
 
 use std::time::Duration;
 

@@ -245,7 +245,7 @@ proptest! {
         let seen = peek(body.as_bytes()).unwrap();
         let config = SimConfig::new(Generation::V2_7);
         let answer =
-            super::super::answer::Answer::new(&config, &seen, &seen.shape, body.len(), 1);
+            super::super::answer::Answer::new(&config, &seen, &seen.shape, body.len(), 1).unwrap();
         let joined: String = (0..u64::from(events))
             .map(|index| answer.text_delta(index).into_owned())
             .collect();
@@ -261,7 +261,7 @@ proptest! {
         let seen = peek(body.as_bytes()).unwrap();
         let config = SimConfig::new(Generation::V2_7);
         let answer =
-            super::super::answer::Answer::new(&config, &seen, &seen.shape, body.len(), 1);
+            super::super::answer::Answer::new(&config, &seen, &seen.shape, body.len(), 1).unwrap();
         let deltas = answer.text.deltas();
         let joined: String = (0..deltas).map(|n| answer.text_delta(n).into_owned()).collect();
         prop_assert_eq!(&joined, &text);
