@@ -1,4 +1,5 @@
-//! Judges a Messages answer that does not stream: is it one, does it say anything, what did it cost.
+//! Judges a Messages answer that does not stream: is it one, does it say anything, what did it cost. [`UsageTail`]
+//! serves chat completions too.
 //!
 //! Invariants: the body is read once, borrowed, without building a tree; no content gets into an error text.
 //! [`UsageTail`] keeps at most [`MAX_USAGE`] bytes however long the answer is.
@@ -191,6 +192,8 @@ pub struct UsageTail {
     /// The `usage` object that is being read; the second member says whether it is still whole.
     capture: Option<(Vec<u8>, bool)>,
     found: Option<Vec<u8>>,
+    /// The body is a chat completion, not a message.
+    openai: bool,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -204,8 +207,17 @@ enum Place {
 }
 
 impl UsageTail {
+    /// For a message.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// For a chat completion.
+    pub fn openai() -> Self {
+        Self {
+            openai: true,
+            ..Self::default()
+        }
     }
 
     /// Reads on. The chunks together must be the whole body from its first byte.
@@ -224,8 +236,10 @@ impl UsageTail {
     /// What was found, and whether the body was one complete object.
     pub fn finish(self) -> (UsageSeen, bool) {
         let mut usage = UsageSeen::default();
-        if let Some(found) = &self.found {
-            usage.merge_anthropic(found);
+        match &self.found {
+            Some(found) if self.openai => usage.merge_openai(found),
+            Some(found) => usage.merge_anthropic(found),
+            None => {}
         }
         (usage, self.place == Place::After)
     }

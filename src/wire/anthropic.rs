@@ -19,7 +19,10 @@ pub(super) use self::event::{Text, has_payload};
 use super::sse::Event;
 use super::usage::UsageSeen;
 
+mod delta;
 mod event;
+
+pub use delta::with_input_tokens;
 
 /// The text that Antigravity sends instead of an answer when its retries gave nothing (section 10, point 4).
 pub const NO_RESPONSE: &str = "[No response after retries - please try again]";

@@ -6,7 +6,10 @@
 
 pub mod answer;
 pub mod anthropic;
+pub mod convert;
+pub mod count;
 pub mod error;
+pub mod openai;
 pub mod scan;
 pub mod sse;
 pub mod text;

@@ -71,6 +71,7 @@ pub struct Scanner {
     stream_seen: bool,
     model: Option<ModelField>,
     stream: bool,
+    delicate: bool,
     failed: Option<ScanError>,
 }
 
@@ -97,6 +98,7 @@ impl Scanner {
             stream_seen: false,
             model: None,
             stream: false,
+            delicate: false,
             failed: None,
         }
     }
@@ -136,6 +138,7 @@ impl Scanner {
             State::End => Ok(Head {
                 model: self.model,
                 stream: self.stream,
+                delicate: self.delicate,
             }),
             State::Start => Err(json(self.base, "it is empty")),
             _ => Err(json(self.base, "it ends too early")),
@@ -226,6 +229,10 @@ impl Scanner {
             match name.as_str() {
                 "model" => Field::Model,
                 "stream" => Field::Stream,
+                "stop_sequences" | "tool_choice" | "output_config" => {
+                    self.delicate = true;
+                    Field::Other
+                }
                 _ => Field::Other,
             }
         };

@@ -19,3 +19,4 @@ mod documents;
 mod passthrough;
 mod recorded;
 mod sdk;
+mod wire;
