@@ -5,7 +5,7 @@ PYTHON ?= python3
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 TEST_FLAGS ?=
 
-.PHONY: help deps test-python build release run test test-unit test-long lint fmt bench fuzz soak deny clean
+.PHONY: help deps test-sdks build release run test test-unit test-long lint fmt bench fuzz soak deny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,8 +13,9 @@ help: ## this list
 deps: ## bring cmake and a C compiler (apt-get when allowed), else say what to install
 	@scripts/deps.sh
 
-test-python: deps ## the virtual environment with the official SDKs that the conformance tests drive
+test-sdks: deps ## the official Python and Node SDKs that the conformance tests drive
 	@tests/conformance/setup-python.sh
+	@tests/conformance/setup-node.sh
 
 build: deps ## debug build
 	cargo build
@@ -38,13 +39,13 @@ else
 RUN_TESTS = cargo test --no-fail-fast
 endif
 
-test: deps test-python lint ## everything, with limits scaled down (the one test command)
+test: deps test-sdks lint ## everything, with limits scaled down (the one test command)
 	$(RUN_TESTS) $(TEST_FLAGS)
 
 test-unit: deps ## only the tests beside the modules
 	$(RUN_TESTS) --lib
 
-test-long: deps test-python ## the figures of the issues as written, in release
+test-long: deps test-sdks ## the figures of the issues as written, in release
 	LUNA_TEST_LONG=1 $(RUN_TESTS) --release $(TEST_FLAGS)
 
 bench: deps ## side by side with a bare pingora proxy; docs/performance.md

@@ -13,6 +13,9 @@ if command -v python3 >/dev/null; then
 else
   missing+=(python3 python3-venv)
 fi
+# For the conformance tests with the official Node SDKs.
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 
 if [ "${#missing[@]}" -gt 0 ]; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

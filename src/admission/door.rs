@@ -45,11 +45,20 @@ pub struct Known<'a> {
     identity: Identity,
 }
 
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// An LLM route: planned, sent up, counted.
+    Llm(Endpoint),
+    /// `POST /v1/messages/count_tokens`: answered here, no request in the sense of usage.
+    CountTokens,
+}
+
 /// A request that may go on to its body.
 #[derive(Debug)]
 pub struct Admitted {
     pub identity: Identity,
-    pub endpoint: Endpoint,
+    pub call: Call,
     /// Held to the request's end.
     pub place: Place,
 }
@@ -156,10 +165,10 @@ fn known<'a>(auth: &Authenticator, inside: Inside<'a>) -> Result<Known<'a>, Refu
 }
 
 fn routed(known: Known<'_>) -> Result<(Arrival<'_>, Admitted), Refusal> {
-    let endpoint = endpoint_of(known.arrival.method, known.arrival.path)?;
+    let call = call_of(known.arrival.method, known.arrival.path)?;
     let admitted = Admitted {
         identity: known.identity,
-        endpoint,
+        call,
         place: known.place,
     };
     Ok((known.arrival, admitted))
@@ -202,31 +211,26 @@ pub fn too_large(limit: usize) -> Refusal {
     refusal
 }
 
-fn endpoint_of(method: &Method, path: &str) -> Result<Endpoint, Refusal> {
-    match path {
-        "/v1/messages" | "/messages" => {
-            if method == Method::POST {
-                return Ok(Endpoint::Messages);
-            }
-            let mut refusal =
-                Refusal::new(405, ErrorKind::InvalidRequest, format!("{path} takes POST"));
-            refusal.allow = Some("POST");
-            Err(refusal)
-        }
-        "/v1/chat/completions"
-        | "/chat/completions"
-        | "/v1/responses"
-        | "/responses"
-        | "/v1/messages/count_tokens"
-        | "/messages/count_tokens" => Err(Refusal::new(
+fn call_of(method: &Method, path: &str) -> Result<Call, Refusal> {
+    let call = match path {
+        "/v1/messages" | "/messages" => Ok(Call::Llm(Endpoint::Messages)),
+        "/v1/chat/completions" | "/chat/completions" => Ok(Call::Llm(Endpoint::ChatCompletions)),
+        "/v1/messages/count_tokens" | "/messages/count_tokens" => Ok(Call::CountTokens),
+        "/v1/responses" | "/responses" => Err(Refusal::new(
             404,
             ErrorKind::NotFound,
             format!(
-                "{path} is not available in this version of the gateway; use POST /v1/messages"
+                "{path} is not available in this version of the gateway; use POST /v1/chat/completions or /v1/messages"
             ),
         )),
         _ => Err(unknown_path(path)),
+    }?;
+    if method == Method::POST {
+        return Ok(call);
     }
+    let mut refusal = Refusal::new(405, ErrorKind::InvalidRequest, format!("{path} takes POST"));
+    refusal.allow = Some("POST");
+    Err(refusal)
 }
 
 /// 404 that helps whoever set a wrong base URL.
@@ -266,14 +270,14 @@ mod tests {
     #[test]
     fn routes_match_on_the_exact_path() {
         assert_eq!(
-            endpoint_of(&Method::POST, "/v1/messages").unwrap(),
-            Endpoint::Messages
+            call_of(&Method::POST, "/v1/messages").unwrap(),
+            Call::Llm(Endpoint::Messages)
         );
         assert_eq!(
-            endpoint_of(&Method::POST, "/messages").unwrap(),
-            Endpoint::Messages
+            call_of(&Method::POST, "/messages").unwrap(),
+            Call::Llm(Endpoint::Messages)
         );
-        let get = endpoint_of(&Method::GET, "/v1/messages").unwrap_err();
+        let get = call_of(&Method::GET, "/v1/messages").unwrap_err();
         assert_eq!((get.error.status, get.allow), (405, Some("POST")));
         for path in [
             "/V1/messages",
@@ -283,12 +287,12 @@ mod tests {
             "/api/config",
         ] {
             assert_eq!(
-                endpoint_of(&Method::POST, path).unwrap_err().error.status,
+                call_of(&Method::POST, path).unwrap_err().error.status,
                 404,
                 "{path}"
             );
         }
-        let doubled = endpoint_of(&Method::POST, "/v1/v1/messages").unwrap_err();
+        let doubled = call_of(&Method::POST, "/v1/v1/messages").unwrap_err();
         assert!(doubled.error.message.contains("without /v1"));
     }
 }

@@ -1,13 +1,11 @@
 //! The second stack: what the body asks for, and which tiers may answer it.
 
-use std::sync::Arc;
-
 use tower::{Service, ServiceBuilder};
 
 use super::auth::Identity;
 use super::guard::{Answer, Done, guard};
 use super::refusal::Refusal;
-use crate::config::{Profile, Settings};
+use crate::config::Settings;
 use crate::routing::{Route, model_allowed};
 use crate::wire::error::ErrorKind;
 use crate::wire::scan::{Head, ModelField};
@@ -22,7 +20,6 @@ pub struct Ask<'a> {
 
 /// ... whose model has been named and resolved.
 pub struct Named<'a> {
-    settings: &'a Settings,
     identity: &'a Identity,
     plan: Plan,
 }
@@ -33,6 +30,8 @@ pub struct Plan {
     /// Where the model stands in the body, and what it says.
     pub model: ModelField,
     pub stream: bool,
+    /// See [`Head::delicate`].
+    pub delicate: bool,
     pub route: Route,
 }
 
@@ -42,10 +41,8 @@ pub fn plan()
     ServiceBuilder::new()
         // First: everything below needs a name.
         .layer(guard(named))
-        // Before the tiers: a key must not learn the state of a model that it may not use.
+        // Last, and before any tier is looked at: a key must not learn the state of a model that it may not use.
         .layer(guard(allowed))
-        // Last: tiers that this version cannot speak to are left out.
-        .layer(guard(speakable))
         .service(Done)
 }
 
@@ -59,20 +56,20 @@ fn named(ask: Ask<'_>) -> Result<Named<'_>, Refusal> {
     };
     let route = ask.settings.rules.resolve(&model.name);
     Ok(Named {
-        settings: ask.settings,
         identity: ask.identity,
         plan: Plan {
             model,
             stream,
+            delicate: ask.head.delicate,
             route,
         },
     })
 }
 
-fn allowed(named: Named<'_>) -> Result<Named<'_>, Refusal> {
+fn allowed(named: Named<'_>) -> Result<Plan, Refusal> {
     let Plan { model, route, .. } = &named.plan;
     if model_allowed(route, &model.name, &named.identity.key().models) {
-        return Ok(named);
+        return Ok(named.plan);
     }
     Err(Refusal::new(
         403,
@@ -82,34 +79,6 @@ fn allowed(named: Named<'_>) -> Result<Named<'_>, Refusal> {
             clean(&model.name)
         ),
     ))
-}
-
-fn speakable(named: Named<'_>) -> Result<Plan, Refusal> {
-    let speaks = |name: &Arc<str>| {
-        let upstream = named.settings.upstreams.get(&**name);
-        upstream.is_some_and(|upstream| upstream.profile != Profile::Openai)
-    };
-    let mut plan = named.plan;
-    if plan.route.tiers.iter().all(|tier| speaks(&tier.upstream)) {
-        return Ok(plan);
-    }
-    let tiers = plan.route.tiers.iter();
-    let kept: Vec<_> = tiers
-        .filter(|tier| speaks(&tier.upstream))
-        .cloned()
-        .collect();
-    if kept.is_empty() {
-        return Err(Refusal::new(
-            404,
-            ErrorKind::NotFound,
-            format!(
-                "the model {} is only offered by an upstream whose format this version does not convert to",
-                clean(&plan.model.name)
-            ),
-        ));
-    }
-    plan.route.tiers = kept.into();
-    Ok(plan)
 }
 
 #[cfg(test)]
@@ -129,6 +98,7 @@ mod tests {
                 end: 0,
             }),
             stream: true,
+            delicate: false,
         }
     }
 

@@ -162,6 +162,9 @@ curl -s {url}/v1/messages -H 'x-api-key: {key}' -H 'content-type: application/js
 # the same, streaming
 curl -sN {url}/v1/messages -H 'x-api-key: {key}' -H 'content-type: application/json' -d '{{"model":"claude-sonnet-4-6","max_tokens":100,"stream":true,"messages":[{{"role":"user","content":"Hello"}}]}}'
 
+# ask as an OpenAI client does; the answer is converted as it streams
+curl -sN {url}/v1/chat/completions -H 'authorization: Bearer {key}' -H 'content-type: application/json' -d '{{"model":"claude-sonnet-4-6","stream":true,"messages":[{{"role":"user","content":"Hello"}}]}}'
+
 # let a model run dry, and see the next tier answer (x-luna-fallback, x-luna-served-model)
 curl -s -X PUT {simulated}/__sim/quota/alice@example.com/claude-sonnet-4-6 -d '{{"remainingFraction":0.01}}'
 curl -s -X PUT {simulated}/__sim/quota/bob@example.com/claude-sonnet-4-6 -d '{{"remainingFraction":0}}'

@@ -216,7 +216,6 @@ impl Loading<'_> {
             usage.prices = prices;
             sources.push(path);
         }
-        refuse::conversion(&values, &built, &routes, shown, &mut problems);
         let rules = routes.compile(&upstreams, shown, &mut problems);
         self.moved_data(&values, &store.keys_file, &mut warnings);
         let (Some(rules), true) = (rules, problems.is_empty()) else {

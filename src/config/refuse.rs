@@ -1,14 +1,7 @@
 //! What is understood and still not allowed: example secrets, and what a later version brings.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-
 use super::problem::Problem;
-use super::routes::Routes;
 use super::schema::find;
-use super::settings::Settings;
-use super::upstream::{Profile, Upstream};
 use super::value::{Kind, Val};
 use super::values::Values;
 
@@ -79,44 +72,6 @@ pub(super) fn later(values: &Values, problems: &mut Vec<Problem>) {
     let proxy = "set it to \"\" and let a reverse proxy end TLS";
     refuse("server.tls_cert", no_path(), proxy);
     refuse("server.tls_key", no_path(), proxy);
-}
-
-/// Refuses upstreams that need conversion wherever they would be asked.
-pub(super) fn conversion(
-    values: &Values,
-    upstreams: &BTreeMap<String, Arc<Upstream>>,
-    routes: &Routes,
-    file: Option<&Path>,
-    problems: &mut Vec<Problem>,
-) {
-    let openai = |name: &str| {
-        upstreams
-            .get(name)
-            .is_some_and(|upstream| upstream.profile == Profile::Openai)
-    };
-    if openai(Settings::DEFAULT_UPSTREAM) {
-        let what = not_yet(
-            "profile = \"openai\" for the default upstream",
-            "use one that speaks Anthropic Messages",
-        );
-        problems.push(values.origin("upstreams.default.profile").problem(what));
-    }
-    for (model, chain) in &routes.chains {
-        for (index, (tier, upstream)) in chain.tiers.iter().enumerate() {
-            let Some(upstream) = upstream.as_deref().filter(|name| openai(name)) else {
-                continue;
-            };
-            let what = not_yet(
-                &format!("a tier on `{upstream}`, whose profile is \"openai\","),
-                &format!("take `{tier}` out of the chain of `{model}`"),
-            );
-            problems.push(
-                routes
-                    .lines
-                    .problem(file, &format!("chains.{model}[{index}]"), &what),
-            );
-        }
-    }
 }
 
 /// Whether everybody knows this secret.

@@ -168,7 +168,7 @@ pub(super) static SECTIONS: &[Section] = &[
         why: "One table per upstream. \"default\" is the one of a tier that names none; it is there even when left out.",
         settings: &[
             live("url", Text("http://localhost:8080"), "Base URL as the SDKs have it: without /v1 for Anthropic, with it for OpenAI. UPSTREAM_URL sets that of \"default\"."),
-            live("profile", Choice(&["antigravity", "anthropic", "openai"]), "What it speaks. \"openai\" in a chain is not available in this version."),
+            live("profile", Choice(&["antigravity", "anthropic", "openai"]), "What it speaks: Anthropic Messages through antigravity-claude-proxy, Anthropic Messages in full, or OpenAI Chat Completions."),
             live("health", Choice(&["antigravity", "none"]), "How its quotas are learnt; with \"none\" they are unknown. It is \"antigravity\" by default only with that profile."),
             live("api_key", Secret, "Its own key, sent instead of the client's."),
             live("http2", Choice(&["auto", "always", "never"]), "HTTP/2 to it: \"auto\" uses it where TLS negotiates it, \"always\" also without TLS (h2c by prior knowledge)."),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::secret::Secret;
+use crate::routing::pattern_matches;
+use crate::wire::convert;
 
 /// One upstream.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +37,42 @@ pub enum Profile {
     Anthropic,
     /// OpenAI Chat Completions
     Openai,
+}
+
+impl Upstream {
+    /// What this upstream can carry for `model`: its profile's capabilities and what is set beside them.
+    pub fn capabilities_for(&self, model: &str) -> convert::Capabilities {
+        let base = match self.profile {
+            Profile::Antigravity => convert::Capabilities::ANTIGRAVITY,
+            Profile::Anthropic => convert::Capabilities::ANTHROPIC,
+            Profile::Openai => convert::Capabilities::OPENAI,
+        };
+        let set = &self.capabilities;
+        let largest = set
+            .max_output
+            .iter()
+            .filter(|(pattern, _)| pattern_matches(pattern, model))
+            .max_by_key(|(pattern, _)| pattern.len());
+        convert::Capabilities {
+            tool_choice: set.tool_choice.unwrap_or(base.tool_choice),
+            stop_sequences: set.stop_sequences.unwrap_or(base.stop_sequences),
+            output_config: set.output_config.unwrap_or(base.output_config),
+            text_documents: set.text_documents.unwrap_or(base.text_documents),
+            mid_system: set.mid_system.unwrap_or(base.mid_system),
+            url_images: set.url_images.unwrap_or(base.url_images),
+            service_tier: set.service_tier.unwrap_or(base.service_tier),
+            exclusive_sampling: set.exclusive_sampling.unwrap_or(base.exclusive_sampling),
+            adaptive_thinking: set.adaptive_thinking.unwrap_or(base.adaptive_thinking),
+            max_output: largest.map(|(_, tokens)| *tokens).or(base.max_output),
+            reasoning: match &set.reasoning {
+                None => base.reasoning,
+                Some(Reasoning::Flag(flag)) => *flag,
+                Some(Reasoning::Models(patterns)) => patterns
+                    .iter()
+                    .any(|pattern| pattern_matches(pattern, model)),
+            },
+        }
+    }
 }
 
 impl Profile {

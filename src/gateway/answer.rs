@@ -31,6 +31,7 @@ static REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-luna-requested-m
 static SERVED_MODEL: HeaderName = HeaderName::from_static("x-luna-served-model");
 static UPSTREAM: HeaderName = HeaderName::from_static("x-luna-upstream");
 static TIER: HeaderName = HeaderName::from_static("x-luna-tier");
+static WARNINGS: HeaderName = HeaderName::from_static("x-luna-warnings");
 static FALLBACK: HeaderName = HeaderName::from_static("x-luna-fallback");
 
 /// `Access-Control-Expose-Headers` of answers to an allowed origin.
@@ -55,6 +56,19 @@ pub(super) struct Served<'a> {
     /// 1 = first.
     pub(super) tier: usize,
     pub(super) passed_over: &'a [Reason],
+    /// What the conversion changed or left out; empty when nothing.
+    pub(super) warnings: &'a str,
+}
+
+/// How an upstream's answer reaches the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Event by event.
+    Events,
+    /// As long as it came.
+    Same,
+    /// Written anew: the upstream's length is not its length.
+    Rebuilt,
 }
 
 impl Envelope {
@@ -108,7 +122,7 @@ impl Envelope {
         &self,
         upstream: &ResponseHeader,
         served: &Served<'_>,
-        stream: bool,
+        framing: Framing,
     ) -> Result<ResponseHeader> {
         let mut headers = HeaderMap::with_capacity(16);
         for (name, value) in &upstream.headers {
@@ -118,11 +132,12 @@ impl Envelope {
                 headers.append(name, value.clone());
             }
         }
-        if stream {
+        let length = upstream.headers.get(CONTENT_LENGTH);
+        if framing == Framing::Events {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        } else if let Some(length) = upstream.headers.get(CONTENT_LENGTH) {
+        } else if let Some(length) = length.filter(|_| framing == Framing::Same) {
             headers.insert(CONTENT_LENGTH, length.clone());
         } else {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -137,6 +152,12 @@ impl Envelope {
         if !served.passed_over.is_empty() {
             let reasons: Vec<&str> = served.passed_over.iter().map(|r| r.as_str()).collect();
             headers.extend(header_safe(&reasons.join(",")).map(|value| (FALLBACK.clone(), value)));
+        }
+        if !served.warnings.is_empty() {
+            // Made of our own words, so never anything but visible ASCII.
+            headers.extend(
+                HeaderValue::from_str(served.warnings).map(|value| (WARNINGS.clone(), value)),
+            );
         }
         self.stamp(&mut headers);
         Ok(head(upstream.status, headers))
@@ -243,8 +264,11 @@ mod tests {
             upstream: "default",
             tier: 2,
             passed_over: &[Reason::Quota],
+            warnings: "",
         };
-        let down = envelope.of_upstream(&upstream, &served, false).unwrap();
+        let down = envelope
+            .of_upstream(&upstream, &served, Framing::Same)
+            .unwrap();
         let mut names: Vec<&str> = down.headers.keys().map(|k| k.as_str()).collect();
         names.sort_unstable();
         assert_eq!(

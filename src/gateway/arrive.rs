@@ -12,15 +12,12 @@ use pingora_proxy::Session;
 use tower::Service;
 
 use super::answer::{self, allowed_origin};
-use super::body::{Collected, NoBody, TierBody, collect, drain};
-use super::buffered::BufferedSession;
-use super::context::{Account, Ctx, Flight};
-use super::control::Control;
-use super::{Gateway, client, local, request_id, strict};
+use super::body::{Collected, Held, NoBody, collect, drain};
+use super::context::{Account, Ctx};
+use super::{Gateway, client, connection, local, request_id, strict};
 use crate::admission::Refusal;
-use crate::admission::door::{Admitted, Arrival, door};
-use crate::admission::plan::{Ask, Plan, plan};
-use crate::routing::Trail;
+use crate::admission::door::{Admitted, Arrival, Call, door};
+use crate::usage::Endpoint;
 
 /// An unread body up to this many bytes is read to its end after a refusal, so that the connection lives on.
 const KEEP_AFTER_REFUSAL: u64 = 8 << 20;
@@ -28,6 +25,7 @@ const KEEP_AFTER_REFUSAL: u64 = 8 << 20;
 impl Gateway {
     /// True when the request has been answered.
     pub(super) async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        connection::arrived();
         self.prepare(session, ctx);
         if let Some(flaw) = flaw(session) {
             ctx.route = "refused";
@@ -122,46 +120,67 @@ impl Gateway {
                 return self.refuse(session, ctx, refusal).await;
             }
         };
-        ctx.route = admitted.endpoint.as_str();
-        self.open_account(ctx, admitted);
+        let endpoint = match admitted.call {
+            Call::Llm(endpoint) => endpoint,
+            Call::CountTokens => return self.count_tokens(session, ctx, admitted).await,
+        };
+        ctx.route = endpoint.as_str();
+        self.open_account(ctx, admitted, endpoint);
         let mut held = self.body_memory.hold();
+        let collected = match self.read_body(session, ctx, &mut held).await? {
+            Ok(collected) => collected,
+            Err(refusal) => return self.refuse(session, ctx, refusal).await,
+        };
+        match self.planned(ctx, collected.head).await {
+            Ok(plan) => {
+                self.take_off(session, ctx, plan, collected.chunks, held)
+                    .await
+            }
+            Err(refusal) => self.refuse(session, ctx, refusal).await,
+        }
+    }
+
+    /// Reads the whole body, after the word that the client may wait for. The inner error is for the client.
+    pub(super) async fn read_body(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        held: &mut Held,
+    ) -> Result<std::result::Result<Collected, Refusal>> {
         if expects_continue(session) {
             say_continue(session).await?;
         }
         let settings = Arc::clone(&ctx.settings);
-        let collected = collect(&mut session.downstream_session, &settings, &mut held).await;
-        let Collected {
-            chunks,
-            bytes,
-            head,
-        } = match collected {
-            Ok(collected) => collected,
-            Err(NoBody::Refused(refusal)) => return self.refuse(session, ctx, refusal).await,
+        match collect(&mut session.downstream_session, &settings, held).await {
+            Ok(collected) => {
+                log::trace!(
+                    "{}: {} body bytes read",
+                    ctx.envelope.request_id,
+                    collected.bytes
+                );
+                Ok(Ok(collected))
+            }
+            Err(NoBody::Refused(refusal)) => Ok(Err(refusal)),
             Err(NoBody::Gone) => {
                 if let Some(account) = ctx.account.as_deref_mut() {
                     account.aborted = true;
                     account.status = 499;
                 }
-                return Error::e_explain(
+                Error::e_explain(
                     ErrorType::ConnectionClosed,
                     "the client left while it sent its body",
                 )
-                .map_err(|e: Box<Error>| e.into_down());
+                .map_err(|e: Box<Error>| e.into_down())
             }
-        };
-        log::trace!("{}: {bytes} body bytes read", ctx.envelope.request_id);
-        match self.planned(ctx, head).await {
-            Ok(plan) => self.take_off(session, ctx, plan, chunks, held).await,
-            Err(refusal) => self.refuse(session, ctx, refusal).await,
         }
     }
 
-    fn open_account(&self, ctx: &mut Ctx, admitted: Admitted) {
+    fn open_account(&self, ctx: &mut Ctx, admitted: Admitted, endpoint: Endpoint) {
         self.metrics.in_flight.inc();
         ctx.account = Some(Box::new(Account {
             gateway: self.clone(),
             identity: admitted.identity,
-            endpoint: admitted.endpoint,
+            endpoint,
             request_id: ctx.envelope.request_id.clone(),
             arrived: ctx.arrived,
             stream: false,
@@ -178,112 +197,6 @@ impl Gateway {
             first_event: None,
             _place: admitted.place,
         }));
-    }
-
-    async fn planned(
-        &self,
-        ctx: &mut Ctx,
-        head: crate::wire::scan::Head,
-    ) -> std::result::Result<Plan, Refusal> {
-        let Some(account) = ctx.account.as_deref_mut() else {
-            return Err(Refusal::new(
-                500,
-                crate::wire::error::ErrorKind::Api,
-                "the gateway lost track of this request",
-            ));
-        };
-        account.stream = head.stream;
-        if let Some(model) = &head.model {
-            account.requested_model = Some(Arc::from(model.name.as_str()));
-            ctx.envelope.requested_model = Some(model.name.clone());
-        }
-        let plan = plan()
-            .call(Ask {
-                settings: &ctx.settings,
-                identity: &account.identity,
-                head,
-            })
-            .await?;
-        if let Some(first) = plan.route.tiers.first() {
-            account.served_model = Some(Arc::clone(&first.model));
-            account.upstream = Arc::clone(&first.upstream);
-        }
-        Ok(plan)
-    }
-
-    /// Chooses the first tier and wraps the session; a chain without a tier is refused here, cheaply.
-    async fn take_off(
-        &self,
-        session: &mut Session,
-        ctx: &mut Ctx,
-        plan: Plan,
-        chunks: Vec<Bytes>,
-        held: super::body::Held,
-    ) -> Result<bool> {
-        let head = session.req_header();
-        let first_only = head
-            .headers
-            .get("x-luna-fallback")
-            .is_some_and(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"off"));
-        let first_model = plan
-            .route
-            .tiers
-            .first()
-            .map_or_else(String::new, |tier| tier.model.to_string());
-        let control = Arc::new(Control::new(ctx.settings.server.request));
-        if plan.stream {
-            control.set_keepalive(ctx.settings.streams.keepalive);
-        }
-        let mut flight = Box::new(Flight {
-            control: Arc::clone(&control),
-            trail: if first_only {
-                Trail::first_only()
-            } else {
-                Trail::new()
-            },
-            route: plan.route,
-            body: TierBody::placeholder(),
-            _held: held,
-            attempt: None,
-            again: false,
-            query: client_query(head.uri.query()),
-            first_only,
-            passed_over: Vec::new(),
-            refusal: None,
-            bytes_out: 0,
-        });
-        let chosen = self.choose(&mut flight, plan.stream);
-        if let Err(error) = chosen {
-            let reasons = flight.trail.fallback_reasons();
-            if let Some(account) = ctx.account.as_deref_mut() {
-                account.reasons = reasons;
-            }
-            let refusal = Refusal {
-                error,
-                limit: None,
-                allow: None,
-            };
-            return self.refuse(session, ctx, refusal).await;
-        }
-        let model = flight
-            .attempt
-            .as_ref()
-            .map_or(first_model, |attempt| attempt.tier.model.to_string());
-        flight.body = TierBody::join(chunks, &plan.model, &model);
-        let body = flight.body.for_model(&model);
-        flight.again = true;
-        ctx.flight = Some(flight);
-        if let Some(account) = ctx.account.as_deref() {
-            self.metrics
-                .overhead
-                .with_label_values(&[account.endpoint.as_str()])
-                .observe(ctx.arrived.elapsed().as_secs_f64());
-        }
-        let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
-        let inner = std::mem::replace(&mut session.downstream_session, placeholder);
-        let wrapped = BufferedSession::new(inner, body, control);
-        *session.downstream_session = ServerSession::new_custom(Box::new(wrapped));
-        Ok(false)
     }
 
     /// Answers with a refusal and reads on, within bounds, what the client is still sending.
@@ -383,63 +296,4 @@ async fn say_continue(session: &mut Session) -> Result<()> {
     let said = socket.write_continue_response().await;
     socket.set_keepalive(keepalive);
     said.map_err(|e| e.into_down())
-}
-
-/// The client's query without what may hold a secret; with its `?`.
-fn client_query(query: Option<&str>) -> String {
-    let Some(query) = query else {
-        return String::new();
-    };
-    let kept: Vec<&str> = query
-        .split('&')
-        .filter(|pair| {
-            let name = pair.split('=').next().unwrap_or("");
-            !pair.is_empty()
-                && !["key", "api_key", "token", "password"]
-                    .iter()
-                    .any(|secret| decoded_eq(name, secret))
-        })
-        .collect();
-    if kept.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", kept.join("&"))
-    }
-}
-
-/// Compares a percent-encoded name with a plain one, without regard to case.
-fn decoded_eq(encoded: &str, plain: &str) -> bool {
-    let mut bytes = encoded.bytes();
-    let mut decoded = Vec::with_capacity(encoded.len());
-    while let Some(b) = bytes.next() {
-        if b != b'%' {
-            decoded.push(b);
-            continue;
-        }
-        let hex = |d: Option<u8>| d.and_then(|d| char::from(d).to_digit(16));
-        match (hex(bytes.next()), hex(bytes.next())) {
-            (Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-            }
-            _ => return false,
-        }
-    }
-    decoded.eq_ignore_ascii_case(plain.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_leave_the_query_and_nothing_else_does() {
-        assert_eq!(client_query(Some("beta=true")), "?beta=true");
-        assert_eq!(
-            client_query(Some("key=x&beta=true&api_key=y&TOKEN=z&password=")),
-            "?beta=true"
-        );
-        assert_eq!(client_query(Some("%6bey=x&a=%20")), "?a=%20");
-        assert_eq!(client_query(Some("key=x")), "");
-        assert_eq!(client_query(None), "");
-    }
 }

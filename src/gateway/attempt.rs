@@ -16,7 +16,9 @@ use pingora::http::ResponseHeader;
 
 use self::stream::{StreamAnswer, stream_failure};
 use self::whole::WholeAnswer;
+use super::answer::Framing;
 use super::endpoint::Endpoint;
+use super::lane::Asked;
 use crate::config::{Limits, Profile};
 use crate::routing::{Failure, Millis, ProbeGuard, Tier, classify, classify_error_event};
 use crate::wire::anthropic::StreamFault;
@@ -68,6 +70,8 @@ pub(super) struct Attempt {
     /// No further tier would be tried after this one.
     pub(super) last: bool,
     pub(super) began: Millis,
+    /// What this tier is sent.
+    pub(super) asked: Asked,
     /// A stale pooled connection has been forgiven once.
     pub(super) forgiven: bool,
     pub(super) status: u16,
@@ -102,6 +106,7 @@ impl Attempt {
             probe,
             last,
             began,
+            asked: Asked::default(),
             forgiven: false,
             status: 0,
             content_type: None,
@@ -119,7 +124,7 @@ impl Attempt {
     /// The limit until the first content (or the whole answer), counted from
     /// the moment the request is written; then idle; then whether any event
     /// starts the first one anew.
-    pub(super) fn deadlines(&self, body: usize) -> (Duration, Duration, Option<Duration>) {
+    pub(super) fn deadlines(&self) -> (Duration, Duration, Option<Duration>) {
         let limits = self.limits();
         if !self.stream {
             let limit = if self.last {
@@ -134,7 +139,7 @@ impl Attempt {
         } else {
             limits.first_event
         };
-        let body = u64::try_from(body).unwrap_or(u64::MAX);
+        let body = u64::try_from(self.asked.body.len()).unwrap_or(u64::MAX);
         let limit = first + Duration::from_secs(body / BYTES_PER_EXTRA_S);
         let pings = self.endpoint.upstream.profile != Profile::Antigravity;
         (limit, limits.idle, pings.then_some(limit))
@@ -164,7 +169,7 @@ impl Attempt {
             return true;
         }
         if self.stream && is_sse {
-            self.answer = Answer::Stream(Box::new(StreamAnswer::new()));
+            self.answer = Answer::Stream(Box::new(StreamAnswer::new(&self.asked.lane)));
             return true;
         }
         if !self.stream && kind.starts_with("application/json") {
@@ -193,7 +198,9 @@ impl Attempt {
                 Bytes::new(),
             )),
             Answer::Stream(stream) => stream.on_body(data, end, now),
-            Answer::Whole(whole) => whole.on_body(data, end, now).map_err(|f| (f, Bytes::new())),
+            Answer::Whole(whole) => whole
+                .on_body(&self.asked.lane, data, end, now)
+                .map_err(|f| (f, Bytes::new())),
             Answer::Error(body) => {
                 if let Some(data) = data {
                     let room = MAX_ERROR_BODY.saturating_sub(body.len());
@@ -233,11 +240,19 @@ impl Attempt {
                 body,
                 now,
             ),
-            Answer::Stream(stream) => match stream.watch.on_end() {
+            Answer::Stream(stream) => match stream.on_end() {
                 Ok(()) | Err(StreamFault::Cut) => Failure::cut(),
                 Err(fault) => stream_failure(&fault, now),
             },
             Answer::Whole(_) => Failure::cut(),
+        }
+    }
+
+    /// What completes an answer whose connection broke when all but its formal end had come; the client misses nothing.
+    pub(super) fn complete(&mut self) -> Option<Bytes> {
+        match &mut self.answer {
+            Answer::Stream(stream) if self.failure.is_none() => stream.complete(),
+            _ => None,
         }
     }
 
@@ -256,9 +271,20 @@ impl Attempt {
     /// The upstream may go on for idle's sake only once the answer is complete.
     pub(super) fn finished(&self) -> bool {
         match &self.answer {
-            Answer::Stream(stream) => stream.watch.finished(),
+            Answer::Stream(stream) => stream.finished(),
             Answer::Whole(whole) => whole.finished,
             Answer::None | Answer::Error(_) => false,
+        }
+    }
+
+    /// How the answer reaches the client.
+    pub(super) fn framing(&self) -> Framing {
+        if self.is_stream() {
+            Framing::Events
+        } else if self.asked.lane.converts() {
+            Framing::Rebuilt
+        } else {
+            Framing::Same
         }
     }
 

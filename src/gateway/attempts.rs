@@ -16,14 +16,16 @@ use super::answer::Served;
 use super::attempt::{Attempt, Passed};
 use super::context::{Account, Ctx, Flight};
 use super::failures::request_over;
-use crate::config::Profile;
-use crate::routing::{self, Failure, Next, next};
-use crate::wire::error::ClientError;
+use super::lane;
+use crate::routing::{self, Failure, Next, Reason, next};
+use crate::wire::convert::Facts;
+use crate::wire::error::{ClientError, ClientFormat, ErrorKind};
 
 /// What is sent when the client names no version of its own.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 static VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 static BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+static OPENAI_BETA: HeaderName = HeaderName::from_static("openai-beta");
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// An upstream that has said all may take this long to close its answer.
 const END_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -32,12 +34,103 @@ fn stop(what: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InternalError, what)
 }
 
+/// What every attempt of one request is asked with.
+pub(super) struct Asking<'a> {
+    pub(super) format: ClientFormat,
+    pub(super) stream: bool,
+    pub(super) request_id: &'a str,
+    pub(super) body_memory: usize,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn of(ctx: &'a Ctx) -> Self {
+        Self {
+            format: ctx.envelope.format.unwrap_or(ClientFormat::Anthropic),
+            stream: ctx.account.as_ref().is_some_and(|a| a.stream),
+            request_id: &ctx.envelope.request_id,
+            body_memory: ctx.settings.server.body_memory_bytes,
+        }
+    }
+}
+
 impl Gateway {
-    /// Chooses the next tier by the newest snapshot.
+    /// Chooses the next tier by the newest snapshot, and makes its request.
     ///
     /// # Errors
     /// The client's answer, when no tier is left.
     pub(super) fn choose(
+        &self,
+        flight: &mut Flight,
+        asking: &Asking<'_>,
+    ) -> std::result::Result<(), ClientError> {
+        loop {
+            self.pick(flight, asking.stream)?;
+            if self.dress(flight, asking)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the request for the tier that was picked, out of the client's own. False when it cannot be made for this
+    /// tier and the next one is to be picked.
+    ///
+    /// # Errors
+    /// The client's answer: no tier was asked yet, so its request is what is wrong.
+    pub(super) fn dress(
+        &self,
+        flight: &mut Flight,
+        asking: &Asking<'_>,
+    ) -> std::result::Result<bool, ClientError> {
+        let Some(attempt) = flight.attempt.as_mut() else {
+            return Ok(false);
+        };
+        let body = flight.body.for_model(&attempt.tier.model);
+        let original = body.len();
+        let facts = || Facts {
+            model: attempt.tier.model.to_string(),
+            created: self.now() / 1000,
+            request_id: asking.request_id.to_owned(),
+        };
+        let upstream = &attempt.endpoint.upstream;
+        let client = lane::Client {
+            format: asking.format,
+            stream: asking.stream,
+            delicate: flight.delicate,
+        };
+        let rejection = match lane::asked(client, upstream, body, facts) {
+            Ok(asked) => {
+                let more = if asked.lane.converts() {
+                    asked.body.len()
+                } else {
+                    asked.body.len().saturating_sub(original)
+                };
+                attempt.asked = asked;
+                if more > 0 && !flight.held.grow(more, asking.body_memory) {
+                    return Err(super::body::memory_full().error);
+                }
+                return Ok(true);
+            }
+            Err(rejection) => rejection,
+        };
+        if flight.trail.asked() <= 1 || flight.first_only {
+            let mut error = ClientError::new(400, ErrorKind::InvalidRequest, rejection.message);
+            error.param = rejection.param;
+            return Err(error);
+        }
+        // As the 400 of a later tier: it decides nothing and marks nothing.
+        let mut failure = Failure::new(Reason::UpstreamError, 400, &rejection.message);
+        failure.client_fault = true;
+        let index = attempt.index;
+        flight.attempt = None;
+        flight.trail.failed(index, failure);
+        Ok(false)
+    }
+
+    /// Picks the next tier by the newest snapshot.
+    ///
+    /// # Errors
+    /// The client's answer, when no tier is left.
+    pub(super) fn pick(
         &self,
         flight: &mut Flight,
         stream: bool,
@@ -83,13 +176,16 @@ impl Gateway {
 
     /// The peer of the chosen tier; called once per try.
     pub(super) fn next_peer(&self, ctx: &mut Ctx) -> Result<HttpPeer> {
-        let stream = ctx.account.as_ref().is_some_and(|a| a.stream);
-        let Some(flight) = ctx.flight.as_deref_mut() else {
+        let Some(mut flight) = ctx.flight.take() else {
             return Err(stop("a request without a plan"));
         };
-        if !flight.again
-            && let Err(error) = self.choose(flight, stream)
-        {
+        let chosen = if flight.again {
+            Ok(())
+        } else {
+            self.choose(&mut flight, &Asking::of(ctx))
+        };
+        let flight = ctx.flight.insert(flight);
+        if let Err(error) = chosen {
             flight.attempt = None;
             flight.refusal = Some(error);
             return Err(stop("no tier is left"));
@@ -101,7 +197,7 @@ impl Gateway {
             return Err(stop("a try without an attempt"));
         };
         attempt.again(now);
-        let body = flight.body.for_model(&attempt.tier.model).len();
+        let body = attempt.asked.body.len();
         let mut peer = attempt.endpoint.peer(attempt.address, body, left);
         if attempt.forgiven {
             // A group of its own: the pool must not hand out another stale connection.
@@ -125,23 +221,29 @@ impl Gateway {
         };
         attempt.endpoint.note_good(&attempt.address);
         let upstream = &attempt.endpoint.upstream;
+        let to_openai = attempt.asked.lane.upstream_format() == ClientFormat::OpenAi;
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(HOST, attempt.endpoint.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(flight.body.len()));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(attempt.asked.body.len()));
         for name in [ACCEPT, USER_AGENT] {
             if let Some(value) = client.headers.get(&name) {
                 headers.insert(name, value.clone());
             }
         }
-        let version = client.headers.get(&VERSION).cloned();
-        let version = version.unwrap_or_else(|| HeaderValue::from_static(ANTHROPIC_VERSION));
-        headers.insert(&VERSION, version);
-        if let Some(beta) = joined(&client.headers, &BETA) {
-            headers.insert(&BETA, beta);
+        let beta = if to_openai {
+            &OPENAI_BETA
+        } else {
+            let version = client.headers.get(&VERSION).cloned();
+            let version = version.unwrap_or_else(|| HeaderValue::from_static(ANTHROPIC_VERSION));
+            headers.insert(&VERSION, version);
+            &BETA
+        };
+        if let Some(value) = joined(&client.headers, beta) {
+            headers.insert(beta, value);
         }
         if let Some(key) = &upstream.api_key {
-            let (name, value) = if upstream.profile == Profile::Openai {
+            let (name, value) = if to_openai {
                 (
                     AUTHORIZATION,
                     HeaderValue::try_from(format!("Bearer {}", key.expose())),
@@ -159,14 +261,20 @@ impl Gateway {
         }
         let (mut up, ()) = http::Request::new(()).into_parts();
         up.method = Method::POST;
+        // A query belongs to the format that it was written for.
+        let query = if attempt.asked.lane.converts() {
+            ""
+        } else {
+            &flight.query
+        };
         up.uri = attempt
             .endpoint
-            .target(&flight.query)
+            .target(query)
             .ok_or_else(|| stop("the request's query cannot be sent"))?;
         up.version = request.version;
         up.headers = headers;
         *request = RequestHeader::from(up);
-        let (limit, idle, extend) = attempt.deadlines(flight.body.len());
+        let (limit, idle, extend) = attempt.deadlines();
         flight.control.begin_attempt(limit, idle, extend);
         Ok(())
     }
@@ -205,10 +313,11 @@ impl Gateway {
             upstream: &attempt.tier.upstream,
             tier: attempt.index + 1,
             passed_over: &passed_over,
+            warnings: &attempt.asked.warnings,
         };
         let mut down = ctx
             .envelope
-            .of_upstream(header, &served, attempt.is_stream())?;
+            .of_upstream(header, &served, attempt.framing())?;
         down.set_version(header.version);
         flight.passed_over = passed_over;
         *header = down;

@@ -47,7 +47,8 @@ impl BodyMemory {
 }
 
 impl Held {
-    fn grow(&mut self, by: usize, limit: usize) -> bool {
+    /// False when the limit is reached; the bytes are counted all the same, until this is dropped.
+    pub(super) fn grow(&mut self, by: usize, limit: usize) -> bool {
         let before = self.memory.0.fetch_add(by, Ordering::Relaxed);
         self.bytes += by;
         before.saturating_add(by) <= limit
@@ -127,10 +128,7 @@ pub(super) async fn collect(
             return Err(NoBody::Refused(too_large(limit)));
         }
         if !held.grow(chunk.len(), settings.server.body_memory_bytes) {
-            return Err(NoBody::Refused(Refusal::full_house(
-                "body_memory",
-                "the gateway holds too many request bodies at this moment; try again in a second",
-            )));
+            return Err(NoBody::Refused(memory_full()));
         }
         if broken.is_none() {
             broken = scanner.feed(&chunk).err();
@@ -149,6 +147,14 @@ pub(super) async fn collect(
         }),
         Err(e) => Err(NoBody::Refused(scan_refusal(&e))),
     }
+}
+
+/// 503: `server.body_memory_bytes` is used up.
+pub(super) fn memory_full() -> Refusal {
+    Refusal::full_house(
+        "body_memory",
+        "the gateway holds too many request bodies at this moment; try again in a second",
+    )
 }
 
 fn scan_refusal(e: &ScanError) -> Refusal {

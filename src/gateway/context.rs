@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::Gateway;
 use super::answer::Envelope;
 use super::attempt::Attempt;
@@ -27,6 +29,8 @@ pub struct Ctx {
     pub(super) route: &'static str,
     /// The client's own x-request-id, for the log only.
     pub(super) client_request_id: Option<String>,
+    /// The answer of a failed request is complete, so its connection can go on.
+    pub(super) complete: bool,
     /// Status of an answer that Luna gave itself.
     pub(super) status: u16,
     /// Set once the key is known on an LLM route.
@@ -44,6 +48,7 @@ impl Ctx {
             envelope: Envelope::default(),
             route: "-",
             client_request_id: None,
+            complete: false,
             status: 0,
             account: None,
             flight: None,
@@ -58,12 +63,14 @@ pub(super) struct Flight {
     pub(super) trail: Trail,
     pub(super) body: TierBody,
     /// Keeps the body's memory accounted for.
-    pub(super) _held: Held,
+    pub(super) held: Held,
     pub(super) attempt: Option<Attempt>,
     /// The same tier is to be asked once more (another address, or a fresh connection).
     pub(super) again: bool,
     /// Query for upstreams of the client's format, stripped of keys.
     pub(super) query: String,
+    /// The request says something that an upstream may ignore without a word.
+    pub(super) delicate: bool,
     /// `x-luna-fallback: off`.
     pub(super) first_only: bool,
     /// Tiers passed over before the one that answers.
@@ -71,6 +78,8 @@ pub(super) struct Flight {
     /// What the client is told when no tier answers.
     pub(super) refusal: Option<ClientError>,
     pub(super) bytes_out: usize,
+    /// The end of a converted stream whose upstream left before it said so.
+    pub(super) closing: Option<Bytes>,
 }
 
 /// What is counted of one LLM request. Counting happens on drop, so that a

@@ -17,10 +17,12 @@ use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::sync::Notify;
 
-use crate::config::{Http2, Settings, Upstream};
+use crate::config::{Http2, Profile, Settings, Upstream};
 
 /// The route of the Messages API, below the upstream's prefix.
 const MESSAGES: &str = "/v1/messages";
+/// The route of the Chat Completions API; the prefix has its own `/v1`.
+const CHAT_COMPLETIONS: &str = "/chat/completions";
 
 /// How often every name is looked up again.
 pub(super) const REFRESH: Duration = Duration::from_secs(30);
@@ -38,7 +40,7 @@ pub(super) struct Endpoint {
     pub(super) name: Arc<str>,
     /// What its requests have as Host.
     pub(super) host: HeaderValue,
-    /// Where Messages requests go, without a query.
+    /// Where requests go, without a query.
     target: Uri,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Index of the address that answered last.
@@ -67,12 +69,16 @@ impl Endpoint {
         } else {
             fixed
         };
-        let target = format!("{}{MESSAGES}", upstream.url.prefix);
+        let route = match upstream.profile {
+            Profile::Antigravity | Profile::Anthropic => MESSAGES,
+            Profile::Openai => CHAT_COMPLETIONS,
+        };
+        let target = format!("{}{route}", upstream.url.prefix);
         Self {
             // Both were looked at when the settings were read.
             host: HeaderValue::try_from(host_of(&upstream))
                 .unwrap_or_else(|_| HeaderValue::from_static("")),
-            target: Uri::try_from(target).unwrap_or_else(|_| Uri::from_static(MESSAGES)),
+            target: Uri::try_from(target).unwrap_or_else(|_| Uri::from_static(route)),
             upstream,
             name: name.into(),
             addresses: ArcSwap::from_pointee(fixed),
@@ -81,7 +87,7 @@ impl Endpoint {
         }
     }
 
-    /// The target of a Messages request with the client's `query`, which begins with `?` or is empty.
+    /// The target of a request with the client's `query`, which begins with `?` or is empty.
     pub(super) fn target(&self, query: &str) -> Option<Uri> {
         if query.is_empty() {
             return Some(self.target.clone());

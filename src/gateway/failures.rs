@@ -28,6 +28,11 @@ impl Gateway {
             return false;
         };
         let committed = control.committed() || flight.bytes_out > 0;
+        if committed && let Some(rest) = attempt.complete() {
+            flight.closing = Some(rest);
+            control.finish(std::time::Duration::ZERO);
+            return false;
+        }
         let stale = reused && expired.is_none() && !attempt.has_header() && !attempt.forgiven;
         if stale && !committed {
             // The pool's connection had died of age: no verdict on the tier (design, 6).

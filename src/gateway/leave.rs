@@ -7,6 +7,7 @@ use pingora_proxy::{FailToProxy, Session};
 
 use super::Gateway;
 use super::answer;
+use super::connection;
 use super::context::{Account, Ctx, Flight};
 use crate::routing::{Verdict, VerdictKind};
 use crate::telemetry::{Event, EventKind};
@@ -40,11 +41,13 @@ impl Gateway {
         }
         if control.finished() {
             // The answer was complete; only the upstream's connection was slow to end.
-            let finished = session.downstream_session.finish_body().await;
-            return FailToProxy {
-                error_code: if finished.is_ok() { 200 } else { 0 },
-                can_reuse_downstream: false,
+            let socket = &mut session.downstream_session;
+            let finished = match flight.closing.take() {
+                Some(rest) => socket.write_response_body(rest, true).await,
+                None => socket.finish_body().await,
             };
+            ctx.complete = finished.is_ok();
+            return NO_ANSWER;
         }
         let error = flight.refusal.take().unwrap_or_else(internal);
         if control.committed() {
@@ -75,8 +78,10 @@ impl Gateway {
         ctx: &mut Ctx,
         error: &ClientError,
     ) -> FailToProxy {
-        // pingora closes the connection after a failed proxy; say so.
-        session.downstream_session.set_keepalive(None);
+        if ctx.flight.is_none() {
+            // Something of the request may be unread.
+            session.downstream_session.set_keepalive(None);
+        }
         let written = match ctx.envelope.error(error, None) {
             Ok((header, body)) => {
                 ctx.status = header.status.as_u16();
@@ -84,6 +89,7 @@ impl Gateway {
             }
             Err(e) => Err(e),
         };
+        ctx.complete = written.is_ok() && ctx.flight.is_some();
         if let Some(account) = ctx.account.as_deref_mut() {
             account.status = ctx.status;
             if written.is_err() {
@@ -123,6 +129,9 @@ impl Gateway {
         }
         ctx.account = None;
         ctx.flight = None;
+        if e.is_some() && ctx.complete {
+            connection::keep(session);
+        }
     }
 
     /// `fallbacks_total`: one for each tier passed over; `to` is `none` when no tier answered.
@@ -163,7 +172,7 @@ impl Gateway {
         log::info!(
             target: "luna::access",
             "{id} {method} {} {} {took}ms client={} key={} model={} served={} upstream={} tier={} stream={} \
-             fallback={} in={} out={} cached={} first={}ms aborted={} broken={} theirs={theirs}",
+             fallback={} in={} out={} cached={} first={}ms aborted={} broken={} warnings={} theirs={theirs}",
             ctx.route,
             a.status,
             ctx.client,
@@ -180,6 +189,12 @@ impl Gateway {
             a.first_event.map_or(0, |d| d.as_millis()),
             a.aborted,
             a.stream_error,
+            ctx.flight
+                .as_deref()
+                .and_then(|flight| flight.attempt.as_ref())
+                .map(|attempt| attempt.asked.warnings.as_str())
+                .filter(|warnings| !warnings.is_empty())
+                .map_or_else(|| "-".to_owned(), |warnings| warnings.replace(", ", ",")),
         );
     }
 
@@ -271,6 +286,7 @@ async fn end_broken(
             .downstream_session
             .write_response_body(event, true)
             .await;
+        ctx.complete = written.is_ok();
         if written.is_err()
             && let Some(account) = ctx.account.as_deref_mut()
         {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream, UniqueID};
@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::Gateway;
+use super::connection::Connection;
 use super::socket::ClientSocket;
 
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4).
@@ -142,11 +143,14 @@ pub(super) async fn accept_loop(
                     tokio::spawn(turn_away(tcp));
                     continue;
                 };
-                let wait = server.client_header_timeout;
+                let patience = Patience {
+                    head: server.client_header_timeout,
+                    idle: server.client_idle,
+                };
                 let proxy = Arc::clone(&proxy);
                 let shutdown = shutdown.clone();
                 tokio::spawn(async move {
-                    serve(tcp, peer, proxy, wait, shutdown).await;
+                    serve(tcp, peer, proxy, patience, shutdown).await;
                     drop(place);
                 });
             }
@@ -172,12 +176,12 @@ async fn serve(
     tcp: TcpStream,
     peer: SocketAddr,
     proxy: Arc<HttpProxy<Gateway>>,
-    wait: Duration,
+    patience: Patience,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let first = tokio::select! {
         biased;
-        first = tokio::time::timeout(wait, speaks_h2(&tcp)) => first,
+        first = tokio::time::timeout(patience.head, speaks_h2(&tcp)) => first,
         // Who has said nothing yet must not hold up the drain.
         _ = shutdown.wait_for(|stop| *stop) => return,
     };
@@ -206,15 +210,49 @@ async fn serve(
         return;
     }
     let mut session = ServerSession::new_http1(Box::new(ClientSocket::new(stream)));
-    // Until the first request has come, this bounds each read of its header.
-    session.set_keepalive(Some(wait.as_secs().max(1)));
-    let mut result = proxy.process_new_http(session, &shutdown).await;
-    while let Some((stream, settings)) = result.map(|reused| reused.consume()) {
-        let mut session = ServerSession::new_http1(stream);
+    session.set_keepalive(Some(patience.head.as_secs().max(1)));
+    let connection = Arc::new(Connection::default());
+    let serving = serve_http1(&connection, session, &proxy, patience, &shutdown);
+    connection.scope(serving).await;
+}
+
+/// How long a connection waits for its client.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// For a whole request head.
+    head: Duration,
+    /// For the first byte of a further one.
+    idle: Duration,
+}
+
+/// One request after the other, until the client or an answer ends the connection.
+async fn serve_http1(
+    connection: &Connection,
+    mut session: ServerSession,
+    proxy: &Arc<HttpProxy<Gateway>>,
+    patience: Patience,
+    shutdown: &watch::Receiver<bool>,
+) {
+    let mut limit = patience.head;
+    loop {
+        let result = tokio::select! {
+            biased;
+            result = proxy.process_new_http(session, shutdown) => result,
+            // Whoever sends its head byte by byte is not told: there is no request yet to answer.
+            () = connection.head_overdue(limit) => return,
+        };
+        let reused = match result {
+            None => connection.go_on().await,
+            reused => reused,
+        };
+        let Some((stream, settings)) = reused.map(ReusedHttpStream::consume) else {
+            return;
+        };
+        session = ServerSession::new_http1(stream);
         if let Some(settings) = settings {
             settings.apply_to_session(&mut session);
         }
-        result = proxy.process_new_http(session, &shutdown).await;
+        limit = patience.idle + patience.head;
     }
 }
 

@@ -45,10 +45,10 @@ impl ProxyHttp for Gateway {
         _end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if let Some(flight) = ctx.flight.as_deref_mut()
+        if let Some(flight) = ctx.flight.as_deref()
             && let Some(attempt) = &flight.attempt
         {
-            *body = Some(flight.body.for_model(&attempt.tier.model));
+            *body = Some(attempt.asked.body.clone());
         }
         Ok(())
     }

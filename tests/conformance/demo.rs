@@ -198,8 +198,14 @@ fn every_line_can_be_pasted_and_does_what_it_says() {
     ] {
         assert!(failing.contains(line), "{line}\n{failing}");
     }
+    let chunks = &told("OpenAI client")[0];
+    assert!(
+        chunks.contains("\"object\":\"chat.completion.chunk\"")
+            && chunks.trim_end().ends_with("data: [DONE]"),
+        "{chunks}"
+    );
     let usage: Value = serde_json::from_str(told("usage").last().unwrap()).unwrap();
-    assert_eq!(usage["total"]["requests"], 4, "{usage}");
+    assert_eq!(usage["total"]["requests"], 5, "{usage}");
     assert_eq!(usage["total"]["fallbacks"], 2, "{usage}");
     demo.end();
 }

@@ -41,4 +41,4 @@ rm -f "$installed"
     exit 1
 }
 cp "$wanted" "$installed"
-say "$venv is ready: $("$venv/bin/python" -c 'import anthropic; print("anthropic", anthropic.__version__)')"
+say "$venv is ready: $("$venv/bin/python" -c 'import anthropic, openai; print("anthropic", anthropic.__version__, "openai", openai.__version__)')"

@@ -1,11 +1,61 @@
 //! What every answer must look like, whatever went wrong upstream.
 
+pub mod chat;
+
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::eventually;
-use crate::support::world::{Answer, World};
+use crate::support::world::{Answer, World, ask};
+
+/// Which format the client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    Anthropic,
+    OpenAi,
+}
+
+impl Client {
+    /// One user turn that says Hello.
+    pub async fn ask(self, world: &World, model: &str, stream: bool) -> Answer {
+        match self {
+            Self::Anthropic => world.post(&ask(model, stream)).await,
+            Self::OpenAi => {
+                let told = ask(model, stream);
+                world
+                    .chat(&serde_json::json!({"model": model, "stream": stream,
+                                             "stream_options": {"include_usage": true},
+                                             "messages": told["messages"]}))
+                    .await
+            }
+        }
+    }
+
+    /// A stream that is whole; its text.
+    pub fn whole_stream(self, answer: &Answer) -> String {
+        match self {
+            Self::Anthropic => whole_stream(answer),
+            Self::OpenAi => chat::whole_stream(answer),
+        }
+    }
+
+    /// The text of an answer that does not stream.
+    pub fn content(self, answer: &Answer) -> String {
+        match self {
+            Self::Anthropic => answer.content(),
+            Self::OpenAi => chat::content(answer),
+        }
+    }
+
+    /// One well-formed error; its message. `statuses` are those of the Anthropic format.
+    pub fn error(self, answer: &Answer, statuses: &[u16]) -> String {
+        match self {
+            Self::Anthropic => error(answer, statuses),
+            Self::OpenAi => chat::error(answer, statuses),
+        }
+    }
+}
 
 /// The SSE events of a body, each with its name and data. Comments are left out.
 pub fn frames(text: &str) -> Vec<(String, Value)> {
@@ -145,19 +195,24 @@ pub fn error(answer: &Answer, statuses: &[u16]) -> String {
         _ => "api_error",
     };
     assert_eq!(kind, expected, "{shown}");
+    patience(answer);
+    body["error"]["message"].as_str().unwrap().to_owned()
+}
+
+/// How long the client is told to wait, and whether it shall try again by itself.
+fn patience(answer: &Answer) {
     let wait: Option<u64> = answer.headers.get("retry-after").map(|value| {
         let value = value.to_str().unwrap();
         value
             .parse()
             .unwrap_or_else(|_| panic!("retry-after: {value}"))
     });
-    if matches!(answer.status, 429 | 529) {
+    if matches!(answer.status, 429 | 503 | 529) {
         let wait = wait.expect("retry-after");
         assert!((1..=900).contains(&wait), "{wait}");
         let never = if wait > 30 { "false" } else { "" };
         assert_eq!(answer.header("x-should-retry"), never, "{wait}");
     }
-    body["error"]["message"].as_str().unwrap().to_owned()
 }
 
 /// The sum over all series that begin with `name{` and have every one of `labels` in them.

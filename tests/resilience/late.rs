@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use luna::simulate::{Fault, FaultKind, Generation, predict};
 use serde_json::json;
 
-use crate::check;
+use crate::check::{self, Client};
 use crate::support::world::{Setup, World, ask};
 
 /// The idle limit of the gateway under test, in seconds.
@@ -93,7 +93,54 @@ async fn a_fault_after_the_commit_ends_the_stream_with_an_error_event() {
     }
 }
 
-/// A client that opens a connection for each request: pingora closes one after a broken stream.
+/// The same for a client whose answer is converted. What is lost after the upstream has said why it stops is only the
+/// formal end: then the client's stream is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_after_the_commit_ends_a_converted_stream_with_an_error_chunk() {
+    let (thinking, plain) = ("claude-opus-4-6-thinking", "claude-sonnet-4-6");
+    let mut setup = Setup::default();
+    setup.upstream = limits();
+    let config = setup.sim.clone();
+    let world = World::with(setup).await;
+    let (mut broken, mut whole_ones) = (0, 0);
+    for model in [thinking, plain] {
+        let whole = predict(&config, ask(model, true).to_string().as_bytes()).unwrap();
+        let last = u32::try_from(whole.events).unwrap() - 1;
+        for kind in [
+            FaultKind::Cut,
+            FaultKind::Reset,
+            FaultKind::ErrorEvent,
+            FaultKind::SecondStart,
+            FaultKind::Stall,
+        ] {
+            let places = (COMMIT + 1..=last)
+                .filter(|at| kind != FaultKind::Stall || at % 4 == 0 || *at == last);
+            for at in places {
+                let fault = Fault::new(model, kind).at_event(at).times(1);
+                world.handle().set_faults(vec![fault]).unwrap();
+                let answer = Client::OpenAi.ask(&world, model, true).await;
+                let told = format!("{model} {kind:?} before event {at}: {}", answer.text());
+                let lost = matches!(kind, FaultKind::Cut | FaultKind::Reset | FaultKind::Stall);
+                if at == last && lost {
+                    assert_eq!(Client::OpenAi.whole_stream(&answer), whole.text, "{told}");
+                    whole_ones += 1;
+                } else {
+                    let text = check::chat::broken_stream(&answer);
+                    assert!(whole.text.starts_with(&text), "{told}");
+                    broken += 1;
+                }
+                assert_eq!(answer.header("x-luna-tier"), "1", "{told}");
+            }
+        }
+    }
+    assert!(broken > 40 && whole_ones == 6, "{broken} {whole_ones}");
+    let total = check::usage(&world, broken + whole_ones).await;
+    assert_eq!(total["errors"], broken, "{total}");
+    assert_eq!(total["aborted"], 0, "{total}");
+    world.stop().await;
+}
+
+/// A client that opens a connection for each request.
 pub fn without_pool() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()

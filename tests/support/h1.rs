@@ -85,6 +85,11 @@ impl Raw {
             .unwrap();
     }
 
+    /// False when the other side no longer takes anything.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        soon("sending", self.stream.write_all(bytes)).await.is_ok()
+    }
+
     async fn fill(&mut self) -> std::io::Result<bool> {
         let read = self.stream.read_buf(&mut self.buffer);
         Ok(soon("reading", read).await? > 0)

@@ -38,3 +38,34 @@ pub fn scale(small: usize, full: usize) -> usize {
         None => small,
     }
 }
+
+/// The input tokens that Antigravity tells in `message_start` only, as the gateway adds them to the usage of
+/// `message_delta`; "" where there is no stream with a `message_start` and such a usage.
+pub fn filling(stream: &str) -> String {
+    let Some((_, after)) = stream.split_once("event: message_start\n") else {
+        return String::new();
+    };
+    let told = after
+        .split_once("\"input_tokens\":")
+        .expect("usage in message_start")
+        .1;
+    let digits: String = told.chars().take_while(char::is_ascii_digit).collect();
+    if stream.contains("event: message_delta\n") {
+        format!("\"input_tokens\":{digits},")
+    } else {
+        String::new()
+    }
+}
+
+/// The upstream's stream as the gateway gives it on: with the [`filling`], and no other byte changed.
+pub fn filled(stream: &str) -> String {
+    let filling = filling(stream);
+    if filling.is_empty() {
+        return stream.to_owned();
+    }
+    let (before, delta) = stream
+        .split_once("event: message_delta\n")
+        .expect("a message_delta");
+    let (head, tail) = delta.split_once("\"usage\":{").expect("a usage");
+    format!("{before}event: message_delta\n{head}\"usage\":{{{filling}{tail}")
+}

@@ -155,6 +155,17 @@ impl World {
         Answer::read(request.send().await.unwrap()).await
     }
 
+    /// POST /v1/chat/completions with the tester's key.
+    pub async fn chat(&self, body: &Value) -> Answer {
+        let request = self
+            .client
+            .post(self.url("/v1/chat/completions"))
+            .header("authorization", format!("Bearer {}", self.key))
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        Answer::read(request.send().await.unwrap()).await
+    }
+
     /// A GET of an admin route with the admin key.
     pub async fn admin_get(&self, path: &str) -> Value {
         let request = self

@@ -88,7 +88,6 @@ fn what_is_wrong_is_told_with_its_line() {
         "conf/fallback.json:6: chain `empty`: the chain is empty",
         "conf/fallback.json:10: chain `twice`: ",
         "conf/fallback.json:14: chain `strange`: ",
-        "conf/fallback.json:16: a tier on `gpt`, whose profile is \"openai\", is not available in this version",
         "conf/fallback.json:17: midstream = \"continue\" is not available in this version",
         "conf/fallback.json:18: unknown setting `tier` of a chain, did you mean `tiers`?",
         "conf/fallback.json:18: the chain of `typo` has no `tiers`",

@@ -2,11 +2,16 @@
 
 use bytes::Bytes;
 
+use super::super::lane::{self, Lane};
 use super::{MAX_HELD, Passed, error_answer};
 use crate::routing::{Failure, Millis};
-use crate::wire::answer::{AnswerFault, UsageTail, check_message};
+use crate::wire::answer::{AnswerFault, UsageTail};
+use crate::wire::error::ClientFormat;
 use crate::wire::scan::join;
 use crate::wire::usage::UsageSeen;
+
+/// An answer that must be converted has to be whole in memory; a longer one is refused.
+const MAX_CONVERTED: usize = 64 << 20;
 
 /// The whole answer of one attempt.
 #[derive(Default)]
@@ -22,6 +27,7 @@ pub(super) struct WholeAnswer {
 impl WholeAnswer {
     pub(super) fn on_body(
         &mut self,
+        lane: &Lane,
         data: Option<Bytes>,
         end: bool,
         now: Millis,
@@ -37,8 +43,8 @@ impl WholeAnswer {
         }
         if end {
             let body = join(std::mem::take(&mut self.chunks), None);
-            return match check_message(&body) {
-                Ok(answer) => {
+            return match lane::whole(lane, body) {
+                Ok((body, answer)) => {
                     self.usage = answer.usage;
                     self.finished = true;
                     Ok(Passed::Done(body))
@@ -46,12 +52,24 @@ impl WholeAnswer {
                 Err(fault) => Err(answer_failure(fault, now)),
             };
         }
+        if lane.converts() {
+            return if self.bytes > MAX_CONVERTED {
+                Err(Failure::garbage(
+                    "the upstream's answer is too long to be converted",
+                ))
+            } else {
+                Ok(Passed::Hold)
+            };
+        }
         if self.bytes <= MAX_HELD {
             return Ok(Passed::Hold);
         }
         // Longer than what may be held: from here on it streams through.
         let body = join(std::mem::take(&mut self.chunks), None);
-        let mut tail = UsageTail::new();
+        let mut tail = match lane.upstream_format() {
+            ClientFormat::Anthropic => UsageTail::new(),
+            ClientFormat::OpenAi => UsageTail::openai(),
+        };
         tail.feed(&body);
         self.tail = Some(tail);
         Ok(Passed::Go(body))

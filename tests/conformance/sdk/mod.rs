@@ -26,7 +26,7 @@ fn python() -> PathBuf {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
     assert!(
         venv.exists(),
-        "the SDK tests need Python with the pinned SDKs, and {} is not there: run `make test-python` \
+        "the SDK tests need Python with the pinned SDKs, and {} is not there: run `make test-sdks` \
          (or tests/conformance/setup-python.sh), or name an interpreter in LUNA_TEST_PYTHON",
         venv.display()
     );

@@ -2,6 +2,7 @@
 //! the upstream's side sees.
 
 mod expect;
+mod failed;
 mod kept;
 mod old;
 mod refusals;

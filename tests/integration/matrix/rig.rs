@@ -12,8 +12,8 @@ use luna::usage::Counters;
 use serde_json::{Value, json};
 
 use super::bodies::{LAYOUTS, Layout, make};
-use crate::support::eventually;
 use crate::support::world::Answer;
+use crate::support::{eventually, filling};
 
 pub const SIZES: [usize; 5] = [1 << 10, 63 << 10, 65 << 10, 200 << 10, 5 << 20];
 
@@ -305,7 +305,7 @@ fn compare_answer(cell: Cell, answer: &Answer, entry: &Entry, prediction: &Predi
     assert_eq!(answer.content(), prediction.text, "{cell}: the text");
     assert_eq!(
         answer.body.len() as u64,
-        sent.bytes_out,
+        sent.bytes_out + filling(&answer.text()).len() as u64,
         "{cell}: as many bytes as were sent"
     );
     let id = sent.message_id.as_deref().unwrap();
