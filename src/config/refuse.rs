@@ -64,11 +64,6 @@ pub(super) fn later(values: &Values, problems: &mut Vec<Problem>) {
         text("error"),
         "set it to \"error\" or leave it out",
     );
-    refuse(
-        "streams.on_disconnect",
-        text("cancel"),
-        "set it to \"cancel\" or leave it out",
-    );
     let proxy = "set it to \"\" and let a reverse proxy end TLS";
     refuse("server.tls_cert", no_path(), proxy);
     refuse("server.tls_key", no_path(), proxy);

@@ -139,7 +139,7 @@ pub(super) static SECTIONS: &[Section] = &[
         why: "Streaming answers.",
         settings: &[
             live("keepalive_s", Secs(10.0, 0.05, 600.0), "After so much silence a stream carries a comment, so that proxies do not cut it."),
-            live("on_disconnect", Choice(&["cancel", "drain"]), "What happens upstream when the client has gone. \"drain\" is not available in this version."),
+            live("on_disconnect", Choice(&["cancel", "drain"]), "What happens upstream when the client has gone: it is dropped, or read to its end so that its tokens are counted."),
             live("midstream", Choice(&["error", "continue"]), "What happens when a stream breaks after its first content. \"continue\" is not available in this version."),
         ],
     },

@@ -124,7 +124,7 @@ pub struct Fallback {
 pub enum OnDisconnect {
     /// It is dropped.
     Cancel,
-    /// It is read to its end (not available in this version).
+    /// It is read to its end, so that its tokens are counted.
     Drain,
 }
 

@@ -87,6 +87,15 @@ impl BufferedSession {
             .expect("inner session present until drop")
     }
 
+    /// The client has gone: an error, unless its answer is read on without it.
+    fn lost(&self, e: Box<Error>) -> Result<()> {
+        let e = self.gone(e);
+        if self.control.drains() {
+            return Ok(());
+        }
+        Err(e)
+    }
+
     fn gone(&self, e: Box<Error>) -> Box<Error> {
         self.control.set_client_gone();
         e.into_down()
@@ -111,13 +120,15 @@ impl BufferedSession {
             self.inner_mut().set_keepalive(None);
         }
         let written = self.inner_mut().write_response_header(header).await;
-        written.map_err(|e| self.gone(e))
+        written.or_else(|e| self.lost(e))
     }
 
     async fn drive_pending(&mut self) -> Result<()> {
         if self.is_h1 && self.inner().has_pending_downstream_proxy_tasks() {
             let driven = self.inner_mut().write_downstream_proxy_tasks().await;
-            driven.map_err(|e| self.gone(e))?;
+            if let Err(e) = driven {
+                self.lost(e)?;
+            }
         }
         Ok(())
     }
@@ -126,12 +137,16 @@ impl BufferedSession {
         if tasks.is_empty() {
             return Ok(false);
         }
+        if self.control.draining() {
+            return Ok(tasks.iter().any(is_end));
+        }
+        let ended = tasks.iter().any(is_end);
         let failed = matches!(tasks.last(), Some(HttpTask::Failed(_)));
         let written = self.inner_mut().response_duplex_vec(tasks).await;
         self.last_write = self.control.now();
         match written {
             Err(e) if failed && *e.esource() != pingora::ErrorSource::Downstream => Err(e),
-            Err(e) => Err(self.gone(e)),
+            Err(e) => self.lost(e).map(|()| ended),
             ok => ok,
         }
     }
@@ -169,6 +184,9 @@ impl BufferedSession {
         if self.control.note_expiry().is_some() {
             return Error::e_explain(ErrorType::ReadTimedout, "time limit of the attempt");
         }
+        if self.control.draining() {
+            return Ok(());
+        }
         let due = self
             .control
             .keepalive()
@@ -199,6 +217,24 @@ enum Held {
 }
 
 impl BufferedSession {
+    /// Takes what comes of an answer that nobody waits for any more.
+    fn swallow(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut ended = false;
+        for task in tasks {
+            ended |= is_end(&task);
+            if let HttpTask::Failed(e) = task {
+                return Err(e);
+            }
+        }
+        if ended && !self.control.finished() {
+            return Error::e_explain(
+                ErrorType::ConnectionClosed,
+                "the answer broke off before its end",
+            );
+        }
+        Ok(ended)
+    }
+
     fn hold(&mut self, task: HttpTask) -> Result<Held> {
         match task {
             HttpTask::Header(header, end) => {
@@ -286,6 +322,9 @@ impl CustomSession for BufferedSession {
 
     async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
         self.control.upstream_spoke();
+        if self.control.draining() && !self.control.committed() {
+            return self.swallow(tasks);
+        }
         self.drive_pending().await?;
         let mut rest = Vec::new();
         if !self.control.committed() {
@@ -365,7 +404,7 @@ impl CustomSession for BufferedSession {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        if self.control.committed() && self.control.finished() {
+        if self.control.committed() && self.control.finished() && !self.control.draining() {
             self.drive_pending().await?;
             return self.inner_mut().finish_body().await;
         }
@@ -381,7 +420,9 @@ impl CustomSession for BufferedSession {
             if let Some(at) = self.next_wake() {
                 self.arm(at);
             }
-            let pending = self.is_h1 && self.inner().has_pending_downstream_proxy_tasks();
+            let draining = self.control.draining();
+            let pending =
+                self.is_h1 && !draining && self.inner().has_pending_downstream_proxy_tasks();
             let armed = self.armed.is_some();
             let Self { inner, timer, .. } = self;
             let Some(inner) = inner.as_deref_mut() else {
@@ -393,6 +434,11 @@ impl CustomSession for BufferedSession {
                     _ => std::future::pending().await,
                 }
             };
+            if draining {
+                fired.await;
+                self.on_timer()?;
+                continue;
+            }
             let client: Result<()> = if pending {
                 tokio::select! {
                     biased;
@@ -416,7 +462,9 @@ impl CustomSession for BufferedSession {
                     },
                 }
             };
-            client.map_err(|e| self.gone(e))?;
+            if let Err(e) = client {
+                self.lost(e)?;
+            }
         }
     }
 

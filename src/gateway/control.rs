@@ -38,6 +38,7 @@ pub(super) struct Control {
     finished: AtomicBool,
     fault: AtomicBool,
     client_gone: AtomicBool,
+    drains: AtomicBool,
     expired_attempt: AtomicBool,
     expired_request: AtomicBool,
     returned: Mutex<Option<Box<ServerSession>>>,
@@ -57,6 +58,7 @@ impl Control {
             finished: AtomicBool::new(false),
             fault: AtomicBool::new(false),
             client_gone: AtomicBool::new(false),
+            drains: AtomicBool::new(false),
             expired_attempt: AtomicBool::new(false),
             expired_request: AtomicBool::new(false),
             returned: Mutex::new(None),
@@ -196,6 +198,20 @@ impl Control {
 
     pub(super) fn set_client_gone(&self) {
         self.client_gone.store(true, Relaxed);
+    }
+
+    /// What the upstream still says to a client that has gone is read to its end, for its tokens.
+    pub(super) fn set_drains(&self) {
+        self.drains.store(true, Relaxed);
+    }
+
+    /// The client has gone and its answer is read on.
+    pub(super) fn draining(&self) -> bool {
+        self.client_gone() && self.drains.load(Relaxed)
+    }
+
+    pub(super) fn drains(&self) -> bool {
+        self.drains.load(Relaxed)
     }
 
     pub(super) fn client_gone(&self) -> bool {

@@ -16,6 +16,7 @@ use super::context::{Ctx, Flight};
 use super::control::Control;
 use crate::admission::Refusal;
 use crate::admission::plan::{Ask, Plan, plan};
+use crate::config::OnDisconnect;
 use crate::routing::Trail;
 use crate::wire::error::ErrorKind;
 use crate::wire::scan::Head;
@@ -72,6 +73,9 @@ impl Gateway {
             .first()
             .map_or_else(String::new, |tier| tier.model.to_string());
         let control = Arc::new(Control::new(ctx.settings.server.request));
+        if ctx.settings.streams.on_disconnect == OnDisconnect::Drain {
+            control.set_drains();
+        }
         if plan.stream {
             control.set_keepalive(ctx.settings.streams.keepalive);
         }

@@ -171,3 +171,89 @@ async fn a_client_that_leaves_while_it_sends_is_counted_once() {
     all_is_given_back(&world).await;
     world.stop().await;
 }
+
+/// With `on_disconnect = "drain"` the upstream is read to its end, and all its tokens are counted, as aborted, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answer_to_a_client_that_left_is_read_to_its_end() {
+    for h2 in [false, true] {
+        for (stream, committed, openai) in [
+            (true, true, false),
+            (true, false, false),
+            (false, false, false),
+            (true, true, true),
+        ] {
+            let what = format!("h2 {h2}, stream {stream}, committed {committed}, openai {openai}");
+            let mut setup = Setup::default();
+            setup.sim.time_scale = 1.0;
+            setup.toml = "[streams]\non_disconnect = \"drain\"".to_owned();
+            let world = World::with(setup).await;
+            if !stream {
+                let mut slow = Fault::new("*", FaultKind::Slow);
+                slow.delay_ms = Some(1_000);
+                world.handle().set_faults(vec![slow]).unwrap();
+            }
+            let shape = Shape {
+                events: Some(60),
+                event_bytes: Some(200),
+                interval_ms: Some(20),
+                ..Shape::default()
+            };
+            let mut client = reqwest::Client::builder().no_proxy();
+            if h2 {
+                client = client.http2_prior_knowledge();
+            }
+            let client = client.build().unwrap();
+            let path = if openai {
+                "/v1/chat/completions"
+            } else {
+                "/v1/messages"
+            };
+            let mut body = shaped(stream, &shape);
+            if openai {
+                let order = body["metadata"]["sim"].to_string();
+                body = serde_json::json!({"model": body["model"], "stream": true,
+                    "messages": [{"role": "user", "content": format!("[[sim {order}]]")}]});
+            }
+            let request = client
+                .post(world.url(path))
+                .header("x-api-key", &world.key)
+                .body(body.to_string());
+            if committed {
+                let mut response = request.send().await.unwrap();
+                assert_eq!(response.status(), 200, "{what}");
+                assert!(response.chunk().await.unwrap().is_some(), "{what}");
+                drop(response);
+            } else {
+                let waiting = tokio::spawn(request.send());
+                let sent = async || !world.handle().messages().is_empty();
+                eventually(&what, Duration::from_secs(5), sent).await;
+                waiting.abort();
+            }
+            eventually(&what, Duration::from_secs(20), async || {
+                world
+                    .app
+                    .usage
+                    .totals()
+                    .await
+                    .unwrap()
+                    .total
+                    .counters
+                    .requests
+                    >= 1
+            })
+            .await;
+            let counted = world.app.usage.totals().await.unwrap().total.counters;
+            let told = (counted.requests, counted.aborted, counted.errors);
+            assert_eq!(told, (1, 1, 0), "{what}");
+            let totals = world.handle().totals();
+            assert_eq!(totals.client_gone, 0, "{what}: the upstream was left");
+            let sent = world.handle().messages().pop().unwrap().progress;
+            assert!(sent.finished, "{what}: read to its end");
+            assert_eq!(counted.output_tokens, totals.tokens.output, "{what}");
+            assert!(counted.output_tokens > 100, "{what}");
+            drop(client);
+            all_is_given_back(&world).await;
+            world.stop().await;
+        }
+    }
+}
