@@ -154,7 +154,7 @@ impl Metrics {
             )?,
             fallbacks: counters(
                 "fallbacks_total",
-                "Changes of tier",
+                "Tiers that were passed over for another one; to is none when no tier answered",
                 &["from", "to", "reason"],
             )?,
             attempts: counters(

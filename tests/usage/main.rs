@@ -4,5 +4,6 @@
 mod support;
 
 mod counting;
+mod fallbacks;
 mod trouble;
 mod usage_crash;
