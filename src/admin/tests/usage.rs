@@ -28,6 +28,29 @@ async fn totals_by_key_and_model() {
 }
 
 #[tokio::test]
+async fn lost_requests_have_a_metric() {
+    let (house, ..) = house();
+    let scrape = async || {
+        let request = Request::builder().uri("/metrics").body(Body::empty());
+        let router = crate::admin::metrics_router(house.state.clone());
+        let answer = router.oneshot(request.unwrap()).await.unwrap();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+        String::from_utf8(bytes.unwrap().to_vec()).unwrap()
+    };
+    assert!(scrape().await.contains("\nluna_usage_lost_total 0\n"));
+    house.state.usage.stop().unwrap();
+    // Nobody takes them in any more.
+    house.used("alice", "claude-opus", NOON);
+    house.used("alice", "claude-opus", NOON);
+    let text = scrape().await;
+    assert!(text.contains("\nluna_usage_lost_total 2\n"), "{text}");
+    assert!(
+        scrape().await.contains("\nluna_usage_lost_total 2\n"),
+        "not again"
+    );
+}
+
+#[tokio::test]
 async fn one_key_for_the_admin_and_for_itself() {
     let (house, alice, secret) = house();
     let seen = house
