@@ -1,5 +1,7 @@
 //! `/admin/usage` and the usage of one key.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,14 +12,25 @@ use super::fault::{Answer, Fault};
 use super::keys::{KeyPath, named};
 use super::{AdminState, now};
 use crate::keys::{ADMIN_ID, KeyError};
-use crate::usage::{Query, Series};
+use crate::usage::{Counters, Query, Series};
 
 /// What a series is asked by.
 const PARAMETERS: [&str; 5] = ["from", "to", "key", "model", "format"];
 
 pub(super) async fn totals(State(state): State<AdminState>, query: Pairs) -> Answer {
     none(query)?;
-    Ok(Json(state.usage.totals().await?).into_response())
+    let mut totals = state.usage.totals().await?;
+    // Every key that exists has its row, used or not, and a deleted one as long as it has something to show.
+    totals
+        .keys
+        .retain(|_, usage| usage.counters != Counters::default());
+    {
+        let table = state.keys.table();
+        for entry in table.entries().chain(table.admin()) {
+            totals.keys.entry(Arc::clone(&entry.id)).or_default();
+        }
+    }
+    Ok(Json(totals).into_response())
 }
 
 pub(super) async fn of_key(State(state): State<AdminState>, path: KeyPath, query: Pairs) -> Answer {
