@@ -5,5 +5,8 @@ mod support;
 
 mod counting;
 mod fallbacks;
+mod read_only;
+mod rig;
+mod served;
 mod trouble;
 mod usage_crash;
