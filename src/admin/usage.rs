@@ -13,6 +13,7 @@ use super::keys::{KeyPath, named};
 use super::{AdminState, now};
 use crate::keys::{ADMIN_ID, KeyError};
 use crate::usage::{Counters, Query, Series};
+use crate::wire::error::ErrorKind;
 
 /// What a series is asked by.
 const PARAMETERS: [&str; 5] = ["from", "to", "key", "model", "format"];
@@ -50,18 +51,32 @@ pub(super) async fn of_key(State(state): State<AdminState>, path: KeyPath, query
 pub(super) async fn daily(State(state): State<AdminState>, query: Pairs) -> Answer {
     let (query, format) = asked(&state, query).await?;
     let series = state.usage.daily(query).await?;
-    Ok(match format {
+    render(move || match format {
         Format::Json => Json(series.daily()).into_response(),
         Format::Csv => csv(&series, "attachment; filename=\"luna-usage-daily.csv\""),
     })
+    .await
 }
 
 pub(super) async fn hourly(State(state): State<AdminState>, query: Pairs) -> Answer {
     let (query, format) = asked(&state, query).await?;
     let series = state.usage.hourly(query).await?;
-    Ok(match format {
+    render(move || match format {
         Format::Json => Json(series.hourly()).into_response(),
         Format::Csv => csv(&series, "attachment; filename=\"luna-usage-hourly.csv\""),
+    })
+    .await
+}
+
+/// Three years of days take tens of milliseconds to write out, which no stream on the same thread shall wait for.
+async fn render(answer: impl FnOnce() -> Response + Send + 'static) -> Answer {
+    tokio::task::spawn_blocking(answer).await.map_err(|error| {
+        log::error!("usage cannot be shown: {error}");
+        Fault::new(
+            500,
+            ErrorKind::Api,
+            "usage cannot be shown; the gateway's log says why",
+        )
     })
 }
 

@@ -38,7 +38,7 @@ impl Store {
         if first.is_ok() {
             first = self.give_totals(now, sink);
         }
-        self.unload_hours(today);
+        self.unload_hours(days_before(today, 1)..=today);
         first
     }
 

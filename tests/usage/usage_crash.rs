@@ -162,7 +162,8 @@ async fn kill_9_loses_at_most_a_beat_and_counts_nothing_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_loses_nothing() {
     let (rig, mut luna) = Rig::new().await;
-    for round in 0..rounds(3, 20) {
+    let rounds = rounds(3, 20);
+    for round in 0..rounds {
         let load = load(&rig, &luna);
         tokio::time::sleep(Duration::from_millis(300 + round * 137 % 400)).await;
         luna.signal("TERM");
@@ -186,5 +187,7 @@ async fn sigterm_loses_nothing() {
         }
         check_files(rig.folder.path(), &usage);
     }
+    let ledger = rig.sim.handle().totals();
+    eprintln!("{rounds} rounds: {} requests, all counted", ledger.requests);
     rig.sim.stop().await;
 }
