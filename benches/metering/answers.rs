@@ -59,7 +59,7 @@ pub(super) fn run() {
             json(&s.key("key_7", "seven", month, day).unwrap())
         });
         time("daily, three years, JSON", || {
-            json(&s.days(years, None, None).daily())
+            s.days(years, None, None).json()
         });
         time("daily, three years, CSV", || {
             s.days(years, None, None).csv().into_bytes()
@@ -68,11 +68,11 @@ pub(super) fn run() {
             s.days(years, Some("key_7"), None).csv().into_bytes()
         });
         time("hourly, a day, JSON", || {
-            json(&s.hours(day, None, None).unwrap().hourly())
+            s.hours(day, None, None).unwrap().json()
         });
         for (name, range) in [("the last 31 days", recent), ("30 days before", older)] {
             time(&format!("hourly, {name}, JSON"), || {
-                json(&s.hours(range, None, None).unwrap().hourly())
+                s.hours(range, None, None).unwrap().json()
             });
             time(&format!("hourly, {name}, CSV"), || {
                 s.hours(range, None, None).unwrap().csv().into_bytes()

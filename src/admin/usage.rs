@@ -52,7 +52,7 @@ pub(super) async fn daily(State(state): State<AdminState>, query: Pairs) -> Answ
     let (query, format) = asked(&state, query).await?;
     let series = state.usage.daily(query).await?;
     render(move || match format {
-        Format::Json => Json(series.daily()).into_response(),
+        Format::Json => json(&series),
         Format::Csv => csv(&series, "attachment; filename=\"luna-usage-daily.csv\""),
     })
     .await
@@ -62,7 +62,7 @@ pub(super) async fn hourly(State(state): State<AdminState>, query: Pairs) -> Ans
     let (query, format) = asked(&state, query).await?;
     let series = state.usage.hourly(query).await?;
     render(move || match format {
-        Format::Json => Json(series.hourly()).into_response(),
+        Format::Json => json(&series),
         Format::Csv => csv(&series, "attachment; filename=\"luna-usage-hourly.csv\""),
     })
     .await
@@ -128,6 +128,10 @@ fn none(query: Pairs) -> Result<(), Fault> {
             "this route takes no parameters; /admin/usage/daily and /admin/usage/hourly do",
         )),
     }
+}
+
+fn json(series: &Series) -> Response {
+    ([(CONTENT_TYPE, "application/json")], series.json()).into_response()
 }
 
 fn csv(series: &Series, disposition: &'static str) -> Response {

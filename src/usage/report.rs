@@ -138,6 +138,33 @@ impl Series {
         Hourly { hours }
     }
 
+    /// [`Self::daily`] or [`Self::hourly`] as text, without all of it in memory twice.
+    pub fn json(&self) -> Vec<u8> {
+        let mut out = match self.span {
+            Span::Day => b"{\"days\":[".to_vec(),
+            Span::Hour => b"{\"hours\":[".to_vec(),
+        };
+        let mut first = true;
+        for (label, sums) in self.sums() {
+            if !first {
+                out.push(b',');
+            }
+            // Writing to a Vec cannot fail, nor can numbers and strings fail to be JSON.
+            let _ = match self.span {
+                Span::Day => serde_json::to_writer(&mut out, &DayUsage { date: label, sums }),
+                Span::Hour => serde_json::to_writer(&mut out, &HourUsage { hour: label, sums }),
+            };
+            if first {
+                // The others are about as long, and growing means copying.
+                let size = out.len().saturating_add(out.len() / 8);
+                out.reserve(size.saturating_mul(self.slots.len()));
+                first = false;
+            }
+        }
+        out.extend_from_slice(b"]}");
+        out
+    }
+
     /// The sum of each day or hour.
     pub fn by_slot(&self) -> BTreeMap<String, Usage> {
         self.sums()
