@@ -398,6 +398,7 @@ impl Gateway {
             account.tier = attempt.index + 1;
             account.status = attempt.status;
             account.reasons.clone_from(&flight.passed_over);
+            account.fell_back = flight.trail.fell_back();
             account.first_event = Some(took);
         }
     }

@@ -110,7 +110,7 @@ impl Owner {
         sink: TotalsSink,
     ) -> Result<(Meter, UsageHandle), OpenError> {
         create_folder(&params.dir).map_err(OpenError::Io)?;
-        let store = Store::open(
+        let mut store = Store::open(
             StoreParams {
                 dir: params.dir.clone(),
                 timezone: params.timezone,
@@ -119,6 +119,7 @@ impl Owner {
             },
             known,
         )?;
+        store.read_recent_hours()?;
         journal::cut(store.cuts());
         let zone = store.zone().clone();
         let shared = Arc::new(Shared::default());

@@ -139,6 +139,7 @@ impl<'a, 'b> Said<'a, 'b> {
     fn tool_use(&mut self, block: &Object<'a>) -> Result<(), AnswerFault> {
         let name = block
             .text("name")
+            .filter(|name| !name.is_empty())
             .ok_or_else(|| wrong("a tool_use block has no name"))?;
         if matches!(&self.back.json, JsonAnswer::Tool(tool) if *tool == name) {
             self.json.get_or_insert(arguments(block));

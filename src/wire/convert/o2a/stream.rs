@@ -184,6 +184,7 @@ impl Stream {
     ) -> Result<(), StreamFault> {
         let name = block
             .text("name")
+            .filter(|name| !name.is_empty())
             .ok_or_else(|| garbage("a tool_use block has no name"))?;
         // The block that had this index never stopped.
         self.tools.stop(index, &self.chunks, out);
