@@ -66,16 +66,20 @@ impl std::error::Error for CountError {}
 pub fn input_tokens(body: &[u8]) -> Result<u64, CountError> {
     let top = Object::parse(body).map_err(|_| CountError::NotJson)?;
     match top.get("messages").map(kind) {
-        Some(Kind::Array) => Ok(estimate(&top)),
+        Some(Kind::Array) => Ok(walk(&top, Counter::default())),
         _ => Err(CountError::NoMessages),
     }
 }
 
-/// The same for a body that has been read already; at least 1.
+/// A rough number for a body that has been read already; at least 1. Of long texts only a sample is looked at.
 pub fn estimate(top: &Object<'_>) -> u64 {
+    walk(top, Counter::sampling())
+}
+
+fn walk(top: &Object<'_>, text: Counter) -> u64 {
     let mut walk = Walk {
         fixed: REQUEST,
-        ..Walk::default()
+        text,
     };
     if let Some(system) = top.get("system") {
         walk.content(system, false);
@@ -108,7 +112,6 @@ fn open_turn(messages: &[Object<'_>]) -> usize {
     messages.iter().rposition(speaks).unwrap_or_default()
 }
 
-#[derive(Default)]
 struct Walk {
     text: Counter,
     /// Tokens that are not text.

@@ -304,7 +304,10 @@ proptest! {
     #[test]
     fn what_is_hot_holds_nothing_that_matters(json in any_chunk()) {
         if is_hot(&data(&json)) {
-            let chunk = Chunk::read(json.as_bytes()).unwrap();
+            // The generator also makes what is no JSON; the conversion finds that out.
+            let Some(chunk) = Chunk::read(json.as_bytes()) else {
+                return Ok(());
+            };
             prop_assert!(!chunk.is_error && chunk.usage.is_none());
             for choice in &chunk.choices {
                 prop_assert!(choice.index == 0 && choice.finish.is_none());
