@@ -1,7 +1,7 @@
 //! A whole chat completion as a Messages answer (contracts/conversion.md, sections 5 to 7).
 //!
 //! Invariants: text and arguments are copied, not decoded and written anew; only the first choice counts.
-//! Neighbours: `literal` copies text, `parts` is what a whole answer and a stream have in common.
+//! Neighbours: `literal` (of `convert`) copies text, `parts` is what a whole answer and a stream have in common.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ use super::Back;
 use crate::wire::answer::AnswerFault;
 use crate::wire::convert::Facts;
 use crate::wire::convert::json::{self, Object, Writer};
+use crate::wire::convert::literal;
 
-pub(super) mod literal;
 pub(super) mod parts;
 
 /// Turns a completion (already judged by `wire::openai::check_completion`) into a message.

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::literal::{inside, text_of};
 use crate::wire::convert::Facts;
 use crate::wire::convert::ids::{clean_id, made_id};
 use crate::wire::convert::json::{self, Kind, Object, Writer};
+use crate::wire::convert::literal::{inside, text_of};
 use crate::wire::usage::{TOKENS_MAX, UsageSeen};
 
 /// A longer id or model name is not shown.

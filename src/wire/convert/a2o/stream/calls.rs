@@ -12,9 +12,9 @@ use super::blocks::{Blocks, Kind};
 use super::{MAX_WAITING, garbage};
 use crate::wire::anthropic::StreamFault;
 use crate::wire::convert::Facts;
-use crate::wire::convert::a2o::answer::literal::{Copy, inside};
 use crate::wire::convert::a2o::answer::parts::{Called, input_of_text, tool_id};
 use crate::wire::convert::json::{self, Object};
+use crate::wire::convert::literal::{Literals, decode, inside};
 use crate::wire::convert::names::Names;
 
 /// Calls of one answer.
@@ -41,7 +41,7 @@ struct Call {
     legacy: bool,
     /// Arguments that have not been sent, as the inside of a literal.
     pending: Vec<u8>,
-    copy: Copy,
+    literals: Literals,
     scan: Scan,
     state: State,
 }
@@ -197,7 +197,7 @@ impl Calls {
             };
             call.scan.read(text);
             let before = call.pending.len();
-            call.copy.put(text, &mut call.pending);
+            call.literals.copy(text, &mut call.pending);
             self.waiting += call.pending.len() - before;
             if call.state == State::Over {
                 if !is_blank(&call.pending) {
@@ -340,7 +340,7 @@ impl Calls {
         let Some(call) = self.all.get_mut(at) else {
             return;
         };
-        call.copy.end(&mut call.pending);
+        call.literals.finish(&mut call.pending);
         let pending = std::mem::take(&mut call.pending);
         call.state = State::Over;
         self.waiting = self.waiting.saturating_sub(pending.len());
@@ -351,7 +351,7 @@ impl Calls {
                 blocks.say_plain(Kind::Tool, &pending, out);
             }
             Beginning::Other => {
-                let input = input_of_text(&decoded(&pending));
+                let input = input_of_text(&decode(&pending));
                 if input != "{}" {
                     let literal = serde_json::to_string(&input).unwrap_or_default();
                     blocks.say_plain(Kind::Tool, unquoted(&literal).as_bytes(), out);
@@ -367,12 +367,6 @@ fn unquoted(literal: &str) -> &str {
     inside.strip_suffix('"').unwrap_or(inside)
 }
 
-/// The text of the inside of a literal.
-fn decoded(inside: &[u8]) -> String {
-    let literal = [b"\"", inside, b"\""].concat();
-    serde_json::from_slice(&literal).unwrap_or_default()
-}
-
 fn is_blank(inside: &[u8]) -> bool {
-    decoded(inside).trim().is_empty()
+    decode(inside).trim().is_empty()
 }
