@@ -115,6 +115,7 @@ impl Gateway {
         if flight.trail.asked() <= 1 || flight.first_only {
             let mut error = ClientError::new(400, ErrorKind::InvalidRequest, rejection.message);
             error.param = rejection.param;
+            error.details = rejection.details;
             return Err(error);
         }
         // As the 400 of a later tier: it decides nothing and marks nothing.

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use crate::config::{Profile, Upstream};
 use crate::wire::answer::{Answer, AnswerFault, check_message};
 use crate::wire::anthropic::{self, Step, StreamFault};
-use crate::wire::convert::json::{Object, array};
+use crate::wire::convert::json::{Kind, Object, array, kind};
 use crate::wire::convert::{Capabilities, Converted, Facts, Rejection, Target, Warnings, a2o, o2a};
-use crate::wire::error::ClientFormat;
+use crate::wire::error::{ClientFormat, Details};
 use crate::wire::openai;
 use crate::wire::sse::Event;
 use crate::wire::usage::UsageSeen;
@@ -100,6 +100,23 @@ fn ignored(body: &[u8], can: &Capabilities) -> String {
     warnings.header()
 }
 
+/// Refuses a request whose history the server is to remember: only Anthropic's own API does, and whoever ignores `thread`
+/// answers without the history.
+fn stateless(body: &[u8]) -> Result<(), Rejection> {
+    let thread = Object::parse(body)
+        .ok()
+        .and_then(|request| request.get("thread"));
+    if thread.is_none_or(|thread| kind(thread) != Kind::Object) {
+        return Ok(());
+    }
+    let mut rejection = Rejection::new(
+        "thread",
+        "thread: this upstream keeps no conversations; send the whole history in messages",
+    );
+    rejection.details = Some(Details::NoThreads);
+    Err(rejection)
+}
+
 /// Makes one tier's request out of the client's own `body`, which already names the tier's model.
 ///
 /// # Errors
@@ -110,6 +127,12 @@ pub(super) fn asked(
     body: Bytes,
     facts: impl FnOnce() -> Facts,
 ) -> Result<Asked, Rejection> {
+    if client.delicate
+        && client.format == ClientFormat::Anthropic
+        && upstream.profile != Profile::Anthropic
+    {
+        stateless(&body)?;
+    }
     match (client.format, format_of(upstream.profile)) {
         (ClientFormat::Anthropic, ClientFormat::Anthropic) => Ok(Asked {
             warnings: if client.delicate {
@@ -280,9 +303,12 @@ impl Converter {
 /// Judges a whole answer; gives it back as the client reads it, and what it tells of itself.
 pub(super) fn whole(lane: &Lane, body: Bytes) -> Result<(Bytes, Answer), AnswerFault> {
     match lane {
-        Lane::Anthropic { .. } => {
+        Lane::Anthropic { lean_usage } => {
             let told = check_message(&body)?;
-            Ok((body, told))
+            let mended = lean_usage
+                .then(|| anthropic::with_tool_use(&body, told.stop_reason.as_deref()))
+                .flatten();
+            Ok((mended.unwrap_or(body), told))
         }
         Lane::OpenAi { .. } => {
             let told = openai::check_completion(&body)?;

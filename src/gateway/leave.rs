@@ -312,6 +312,7 @@ fn internal() -> ClientError {
         param: None,
         code: None,
         retry_after_s: None,
+        details: None,
     }
 }
 
@@ -333,5 +334,6 @@ pub(super) fn client_error(verdict: Verdict) -> ClientError {
         param: None,
         code: (kind == ErrorKind::NotFound).then_some("model_not_found"),
         retry_after_s: verdict.retry_after_s,
+        details: None,
     }
 }
