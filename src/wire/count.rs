@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use self::text::Counter;
@@ -71,9 +72,23 @@ pub fn input_tokens(body: &[u8]) -> Result<u64, CountError> {
     }
 }
 
-/// A rough number for a body that has been read already; at least 1. Of long texts only a sample is looked at.
+/// A rough number for a body that has been read already; at least 1. Only a sample is looked at, and where no picture or
+/// document stands in the way the JSON around the texts is taken for text as well: to walk through it would cost as much
+/// as to convert it.
 pub fn estimate(top: &Object<'_>) -> u64 {
-    walk(top, Counter::sampling())
+    let parts = || {
+        ["system", "messages", "tools"]
+            .iter()
+            .filter_map(|name| top.get(name))
+    };
+    if parts().any(|part| memmem::find(part.get().as_bytes(), b"\"source\"").is_some()) {
+        return walk(top, Counter::sampling());
+    }
+    let mut text = Counter::sampling();
+    for part in parts() {
+        text.literal(part.get());
+    }
+    text.tokens().max(1)
 }
 
 fn walk(top: &Object<'_>, text: Counter) -> u64 {
