@@ -10,7 +10,9 @@ use crate::config::{Profile, Upstream};
 use crate::wire::answer::{Answer, AnswerFault, check_message};
 use crate::wire::anthropic::{self, Step, StreamFault};
 use crate::wire::convert::json::{Kind, Object, array, kind};
-use crate::wire::convert::{Capabilities, Converted, Facts, Rejection, Target, Warnings, a2o, o2a};
+use crate::wire::convert::{
+    Capabilities, Converted, Facts, Rejection, Target, Warnings, a2o, is_known_stop_reason, o2a,
+};
 use crate::wire::error::{ClientFormat, Details};
 use crate::wire::openai;
 use crate::wire::sse::Event;
@@ -60,6 +62,11 @@ impl Lane {
             Self::Anthropic { .. } | Self::O2a(..) => ClientFormat::Anthropic,
             Self::OpenAi { .. } | Self::A2o(..) => ClientFormat::OpenAi,
         }
+    }
+
+    /// Whether a conversion has to guess what this stop reason means.
+    pub(super) fn is_odd(&self, stop_reason: &str) -> bool {
+        matches!(self, Self::O2a(..)) && !is_known_stop_reason(stop_reason)
     }
 
     pub(super) const fn converts(&self) -> bool {
@@ -245,11 +252,11 @@ impl Watch {
         }
     }
 
-    /// The upstream has said why it stopped: what still could come is only the end.
-    pub(super) fn stopped(&self) -> bool {
+    /// Why the upstream stopped, once it has said so: what still could come is only the end.
+    pub(super) fn stop_reason(&self) -> Option<&str> {
         match self {
-            Self::Anthropic(watch) => watch.stop_reason().is_some(),
-            Self::OpenAi(watch) => watch.stop_reason().is_some(),
+            Self::Anthropic(watch) => watch.stop_reason(),
+            Self::OpenAi(watch) => watch.stop_reason(),
         }
     }
 }

@@ -243,6 +243,13 @@ fn settle(flight: &mut Flight, account: &mut Account) {
     if !flight.control.committed() && !account.aborted {
         return;
     }
+    if let Some(reason) = attempt.odd_stop_reason() {
+        log::warn!(
+            "{}: the upstream stopped for a reason that is not known ({}); the client is told `stop`",
+            account.request_id,
+            clean(reason)
+        );
+    }
     let seen = attempt.usage();
     account.tokens = seen.tokens;
     if seen.clamped > 0 {
