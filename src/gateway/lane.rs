@@ -84,12 +84,8 @@ pub(super) struct Client {
 }
 
 /// What of a relayed request its upstream will not heed, for `x-luna-warnings`.
-fn ignored(body: &[u8], can: &Capabilities) -> String {
+fn ignored(request: &Object<'_>, can: &Capabilities) -> String {
     let mut warnings = Warnings::default();
-    let Ok(request) = Object::parse(body) else {
-        // The upstream will say what is wrong with it.
-        return String::new();
-    };
     let stops = request.get("stop_sequences").and_then(array);
     if !can.stop_sequences && stops.is_some_and(|stops| !stops.is_empty()) {
         warnings.add("stop_sequences", "ignored");
@@ -109,11 +105,11 @@ fn ignored(body: &[u8], can: &Capabilities) -> String {
 
 /// Refuses a request whose history the server is to remember: only Anthropic's own API does, and whoever ignores `thread`
 /// answers without the history.
-fn stateless(body: &[u8]) -> Result<(), Rejection> {
-    let thread = Object::parse(body)
-        .ok()
-        .and_then(|request| request.get("thread"));
-    if thread.is_none_or(|thread| kind(thread) != Kind::Object) {
+fn stateless(request: &Object<'_>) -> Result<(), Rejection> {
+    if request
+        .get("thread")
+        .is_none_or(|thread| kind(thread) != Kind::Object)
+    {
         return Ok(());
     }
     let mut rejection = Rejection::new(
@@ -132,21 +128,22 @@ pub(super) fn asked(
     client: Client,
     upstream: &Upstream,
     body: Bytes,
-    facts: impl FnOnce() -> Facts,
+    facts: impl Fn() -> Facts,
 ) -> Result<Asked, Rejection> {
-    if client.delicate
+    let mut warnings = String::new();
+    let looks = client.delicate
         && client.format == ClientFormat::Anthropic
-        && upstream.profile != Profile::Anthropic
-    {
-        stateless(&body)?;
+        && upstream.profile != Profile::Anthropic;
+    // What cannot be read, the upstream or the conversion will refuse.
+    if looks && let Ok(request) = Object::parse(&body) {
+        stateless(&request)?;
+        if upstream.profile == Profile::Antigravity {
+            warnings = ignored(&request, &upstream.capabilities_for(&facts().model));
+        }
     }
     match (client.format, format_of(upstream.profile)) {
         (ClientFormat::Anthropic, ClientFormat::Anthropic) => Ok(Asked {
-            warnings: if client.delicate {
-                ignored(&body, &upstream.capabilities_for(&facts().model))
-            } else {
-                String::new()
-            },
+            warnings,
             body,
             lane: Lane::Anthropic {
                 lean_usage: upstream.profile == Profile::Antigravity,
