@@ -162,6 +162,19 @@ impl Recorder {
         self.begin(date);
     }
 
+    /// Begins another file, if everything is in this one.
+    fn begin_anew(&mut self, now: Millis) -> bool {
+        let whole = self.pending.is_empty();
+        if whole {
+            self.start(now);
+        }
+        whole
+    }
+
+    fn id(&self) -> &Arc<str> {
+        self.writer.id()
+    }
+
     /// The file as it is being written.
     #[cfg(test)]
     pub(in super::super) fn file(&self) -> PathBuf {
@@ -219,6 +232,7 @@ impl Journal {
     ) -> std::io::Result<Self> {
         let mut recorder = Recorder::new(params.dir, params.calendar);
         recorder.start((params.clock)());
+        shared.writes(recorder.id());
         let syncer = {
             let (shared, clock, owner) = (
                 Arc::clone(&shared),
@@ -326,6 +340,18 @@ impl Journal {
                 self.write();
                 self.send(Work::Compact(Some(done)));
             }
+            Command::HandOver(done) => {
+                self.take_overflow(true);
+                self.write();
+                if self.recorder.begin_anew((self.clock)()) {
+                    self.shared.writes(self.recorder.id());
+                    self.send(Work::HandOver(done));
+                } else {
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(Err("the journal cannot be written".to_owned()));
+                }
+            }
+            Command::TakeOver => self.send(Work::TakeOver),
             Command::Stop => return false,
         }
         true
@@ -356,6 +382,8 @@ impl Journal {
         match outcome {
             Flush::Idle => {}
             Flush::Done(written) => {
+                // It may have begun the next file, of which no line has been counted yet.
+                self.shared.writes(self.recorder.id());
                 self.syncer.want(written.file);
                 let written_so_far = self.shared.written.load(Ordering::Relaxed);
                 if self.recorder.hole > written_so_far {
