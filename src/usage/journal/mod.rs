@@ -14,6 +14,7 @@
 //! Neighbours: `owner` applies and compacts, `store` replays at start, `trouble` says what the disk refuses.
 
 mod line;
+mod recorder;
 mod replay;
 mod sync;
 mod thread;
@@ -28,9 +29,9 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 pub(super) use line::Line;
-pub(super) use replay::{Cut, Tails, cut, discover, follow, remove_read, replay};
 #[cfg(test)]
-pub(super) use thread::{Flush, Recorder};
+pub(super) use recorder::{Flush, Recorder};
+pub(super) use replay::{Cut, Tails, cut, discover, follow, remove_read, replay};
 pub(super) use thread::{Journal, JournalParams};
 
 /// How far each journal has been taken in: the last sequence number by journal id.
