@@ -12,9 +12,10 @@ mod failed;
 
 /// A request by `client`; what is wrong with it, if so.
 async fn one(client: &reqwest::Client, url: &str, key: &str, body: &Value) -> Result<(), String> {
+    let began = Instant::now();
     let answer = ask_at(client, url, key, body)
         .await
-        .map_err(|e| format!("not answered: {e:?}"))?;
+        .map_err(|e| format!("not answered after {:?}: {e:?}", began.elapsed()))?;
     let answer = Answer::read(answer).await;
     let whole = match body["stream"] == true {
         true => answer.events().last().map(String::as_str) == Some("message_stop"),
@@ -23,11 +24,14 @@ async fn one(client: &reqwest::Client, url: &str, key: &str, body: &Value) -> Re
     if (answer.status, &answer.broken) == (200, &None) && whole {
         return Ok(());
     }
+    let text = answer.text();
+    let end = text.char_indices().rev().nth(300).map_or(0, |(at, _)| at);
     Err(format!(
-        "status {}, broken {:?}: {}",
+        "status {}, broken {:?} after {:?}, ended with {}",
         answer.status,
         answer.broken,
-        answer.text()
+        began.elapsed(),
+        &text[end..]
     ))
 }
 
@@ -58,7 +62,7 @@ impl Crowd {
             crowd.ask_on(site, client, ask(MODEL, n % 4 < 2), pause);
         }
         let mut slow = ask(MODEL, true);
-        slow["metadata"] = json!({"sim": {"events": seconds * 10, "interval_ms": 5_000}});
+        slow["metadata"] = json!({"sim": {"events": seconds * 2, "interval_ms": 25_000}});
         for _ in 0..streams {
             let client = reqwest::Client::builder().no_proxy().build().unwrap();
             crowd.ask_on(site, client, slow.clone(), Duration::ZERO);
