@@ -39,6 +39,14 @@ fn is_shallow(json: &[u8]) -> bool {
     brackets.count() <= MAX_BRACKETS
 }
 
+/// Whether the tests' reader can take it: arguments are copied even with half of a surrogate pair in them, as JavaScript
+/// reads them, and serde_json's trees have no place for one.
+fn is_readable(json: &[u8]) -> bool {
+    let half =
+        |escape: &[u8]| escape.starts_with(b"\\u") && matches!(escape.get(2), Some(b'd' | b'D'));
+    is_shallow(json) && !json.windows(3).any(half)
+}
+
 fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }
@@ -283,8 +291,10 @@ pub fn message(data: &[u8]) {
         return;
     };
     assert!(is_json(&out), "not JSON in UTF-8");
-    if is_shallow(&out) {
-        let wrong = shapes::openai::completion(&out);
+    if is_readable(&out) {
+        let mut wrong = shapes::openai::completion(&out);
+        // The input of a call is copied, whatever it is.
+        wrong.retain(|wrong| !wrong.contains("arguments are no object"));
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }
@@ -292,15 +302,29 @@ pub fn message(data: &[u8]) {
 /// A judged completion becomes a message that Anthropic's SDKs accept.
 pub fn completion(data: &[u8]) {
     let [mode, body @ ..] = data else { return };
-    if check_completion(body).is_err() {
+    let Ok(told) = check_completion(body) else {
         return;
-    }
+    };
     let Ok(out) = a2o::answer(body, &a2o_back(*mode), &facts()) else {
         return;
     };
     assert!(is_json(&out), "not JSON in UTF-8");
-    if is_shallow(&out) {
-        let wrong = shapes::anthropic::message(&out);
+    if is_readable(&out) {
+        let mut wrong = shapes::anthropic::message(&out);
+        // The contract says end_turn whatever the answer holds when the reason is missing or unknown.
+        let known = [
+            "stop",
+            "length",
+            "tool_calls",
+            "function_call",
+            "content_filter",
+        ];
+        if !told
+            .stop_reason
+            .is_some_and(|told| known.contains(&told.as_str()))
+        {
+            wrong.retain(|wrong| !wrong.contains("end_turn with a call"));
+        }
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

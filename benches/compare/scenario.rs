@@ -30,6 +30,8 @@ pub struct Scenario {
     alias: bool,
     events: u32,
     gap_us: u32,
+    /// Luna is asked as by an OpenAI client, and converts; the others relay the same answer of the upstream.
+    chat: bool,
     sdk_headers: bool,
     connections: usize,
     way: Way,
@@ -47,6 +49,7 @@ pub fn all() -> Vec<Scenario> {
         alias: false,
         events: 0,
         gap_us: 0,
+        chat: false,
         sdk_headers: false,
         connections: 16,
         way: Way::Closed {
@@ -92,6 +95,7 @@ pub fn all() -> Vec<Scenario> {
         },
         ..small.clone()
     };
+    let plain = small.clone();
     vec![
         small.clone(),
         Scenario {
@@ -131,6 +135,20 @@ pub fn all() -> Vec<Scenario> {
                 warmup: 100,
                 requests: 800,
             },
+            ..stream.clone()
+        },
+        Scenario {
+            name: "small_chat",
+            label: "1 KB request of an OpenAI client, converted there and back",
+            chat: true,
+            target: None,
+            ..plain
+        },
+        Scenario {
+            name: "stream_chat",
+            label: "the stream of 100 events, one every 4 ms, converted for an OpenAI client",
+            chat: true,
+            target: None,
             ..stream.clone()
         },
         latency.clone(),
@@ -196,6 +214,7 @@ impl Scenario {
             body_bytes: self.body_bytes,
             events: self.events,
             gap_us: self.gap_us,
+            chat: self.chat && subject == Subject::Luna,
             sdk_headers: self.sdk_headers,
             connections: self.connections,
             way,

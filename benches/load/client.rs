@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 
 /// A stream's first content.
 const DELTA: &[u8] = b"event: content_block_delta";
+/// The same in a stream of chunks.
+const CHAT_DELTA: &[u8] = b"\"delta\":{\"content\":";
 
 /// Nothing that is measured here takes so long.
 const STUCK: Duration = Duration::from_secs(30);
@@ -55,11 +57,11 @@ impl Connection {
         })
     }
 
-    /// Asks once. The answer must be a 200 with exactly `expected` bytes of body.
+    /// Asks once. The answer must be a 200 with exactly `expected` bytes of body, when that is known.
     ///
     /// # Errors
     /// Any other answer, and none within half a minute.
-    pub async fn ask(&mut self, request: &[u8], expected: usize) -> io::Result<Times> {
+    pub async fn ask(&mut self, request: &[u8], expected: Option<usize>) -> io::Result<Times> {
         let began = Instant::now();
         tokio::time::timeout(STUCK, self.exchange(request, expected, began))
             .await
@@ -69,7 +71,7 @@ impl Connection {
     async fn exchange(
         &mut self,
         request: &[u8],
-        expected: usize,
+        expected: Option<usize>,
         began: Instant,
     ) -> io::Result<Times> {
         self.stream.write_all(request).await?;
@@ -79,7 +81,10 @@ impl Connection {
         let mut body = 0;
         loop {
             let seen = self.buffer.get(..self.filled).unwrap_or_default();
-            if first.is_none() && streams && memmem::find(seen, DELTA).is_some() {
+            if first.is_none()
+                && streams
+                && (memmem::find(seen, DELTA).is_some() || memmem::find(seen, CHAT_DELTA).is_some())
+            {
                 first = Some(began.elapsed());
             }
             let ended = match &mut framing {
@@ -99,7 +104,9 @@ impl Connection {
             }
             self.read().await?;
         }
-        if body != expected {
+        if let Some(expected) = expected
+            && body != expected
+        {
             return Err(broken(format!(
                 "an answer of {body} bytes instead of {expected}"
             )));

@@ -30,7 +30,7 @@ fn quantiles(values: impl Iterator<Item = Duration>) -> Quantiles {
 /// A request as it goes over the wire.
 fn request(job: &Job) -> Vec<u8> {
     let body = script::request_body(job.body, job.body_bytes, &job.model, job.events > 0);
-    let query = match (job.events, job.gap_us) {
+    let order = match (job.events, job.gap_us) {
         (0, _) => String::new(),
         (events, 0) => format!("?events={events}"),
         (events, gap) => format!("?events={events}&gap_us={gap}"),
@@ -43,9 +43,15 @@ fn request(job: &Job) -> Vec<u8> {
     } else {
         ""
     };
+    // A query does not pass a conversion; the user agent does.
+    let (path, query, agent) = if job.chat {
+        ("/v1/chat/completions", "", order.as_str())
+    } else {
+        ("/v1/messages", order.as_str(), "")
+    };
     let mut bytes = format!(
-        "POST /v1/messages{query} HTTP/1.1\r\nhost: bench.example\r\naccept: application/json\r\n\
-         content-type: application/json\r\nuser-agent: luna-bench\r\nanthropic-version: 2023-06-01\r\n\
+        "POST {path}{query} HTTP/1.1\r\nhost: bench.example\r\naccept: application/json\r\n\
+         content-type: application/json\r\nuser-agent: luna-bench{agent}\r\nanthropic-version: 2023-06-01\r\n\
          x-api-key: {}\r\n{sdk}content-length: {}\r\n\r\n",
         job.key,
         body.len()
@@ -55,11 +61,14 @@ fn request(job: &Job) -> Vec<u8> {
     bytes
 }
 
-fn expected(job: &Job) -> usize {
-    if job.events == 0 {
-        script::MESSAGE.len()
+/// Bytes of an answer's body; not known where it is converted.
+fn expected(job: &Job) -> Option<usize> {
+    if job.chat {
+        None
+    } else if job.events == 0 {
+        Some(script::MESSAGE.len())
     } else {
-        script::stream_bytes(job.events.max(script::MIN_EVENTS))
+        Some(script::stream_bytes(job.events.max(script::MIN_EVENTS)))
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Job {
     pub events: u32,
     /// Pause before each event.
     pub gap_us: u32,
+    /// As an OpenAI client asks, so that the answer has to be converted.
+    #[serde(default)]
+    pub chat: bool,
     /// With the headers that the Anthropic SDK adds.
     pub sdk_headers: bool,
     pub connections: usize,

@@ -126,17 +126,20 @@ fn read_head(head: &[u8]) -> io::Result<(Want, usize)> {
         .and_then(|line| line.split(' ').nth(1))
         .ok_or_else(bad)?;
     let mut body = 0;
+    let mut wanted = want(path);
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
             continue;
         };
         if name.eq_ignore_ascii_case("content-length") {
             body = value.trim().parse().map_err(|_| bad())?;
+        } else if name.eq_ignore_ascii_case("user-agent") && value.contains('?') {
+            wanted = want(value);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             return Err(bad());
         }
     }
-    Ok((want(path), body))
+    Ok((wanted, body))
 }
 
 fn want(path: &str) -> Want {

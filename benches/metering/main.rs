@@ -10,6 +10,8 @@
     reason = "a program for the terminal"
 )]
 
+mod answers;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
@@ -17,9 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use luna::usage::{
-    DayRange, Endpoint, Finished, Known, Owner, Params, Price, Prices, Store, StoreParams,
-};
+use luna::usage::{Endpoint, Finished, Known, Owner, Params, Store, StoreParams};
 use luna::wire::anthropic::StreamWatch;
 use luna::wire::sse::Splitter;
 use luna::wire::usage::Tokens;
@@ -29,7 +29,7 @@ fn main() {
     events();
     requests();
     replay();
-    report();
+    answers::run();
 }
 
 /// The median of some runs.
@@ -210,71 +210,4 @@ fn replay() {
         "replay: {LINES} lines ({size} MiB) in {:.2} s; memory {before} MiB before, {now} MiB after, at most {most} MiB",
         took.as_secs_f64()
     );
-}
-
-fn report() {
-    const DAYS: u32 = 1_095;
-    const KEYS: u32 = 20;
-    const MODELS: u32 = 5;
-    let dir = tempfile::tempdir().unwrap();
-    let first: jiff::civil::Date = "2023-11-26".parse().unwrap();
-    for day in 0..DAYS {
-        let date = first.saturating_add(jiff::Span::new().days(i64::from(day)));
-        let mut text = format!(
-            "{{\"version\":1,\"date\":\"{date}\",\"timezone\":\"UTC\",\"through\":{{}},\"hours\":null,\"day\":{{"
-        );
-        for key in 0..KEYS {
-            let _ = write!(text, "{}\"key_{key}\":{{", if key == 0 { "" } else { "," });
-            for model in 0..MODELS {
-                let comma = if model == 0 { "" } else { "," };
-                let _ = write!(
-                    text,
-                    "{comma}\"model-{model}\":{{\"requests\":{},\"input_tokens\":123456}}",
-                    day + key
-                );
-            }
-            text.push('}');
-        }
-        text.push_str("}}");
-        std::fs::write(dir.path().join(format!("{date}.json")), text).unwrap();
-    }
-    let began = Instant::now();
-    let mut store = Store::open(params(dir.path()), Known::default()).unwrap();
-    println!(
-        "report: {DAYS} day files of {KEYS} keys and {MODELS} models opened in {:.2} s",
-        began.elapsed().as_secs_f64()
-    );
-    let zone = store.zone().clone();
-    let range = DayRange::parse(Some("2023-11-26"), Some("2026-11-24"), &zone, 0).unwrap();
-    for priced in [false, true] {
-        if priced {
-            store.set_prices(Arc::new(Prices::new(vec![Price {
-                model: "model-*".to_owned(),
-                from: None,
-                input: 3.0,
-                output: 15.0,
-                cache_read: 0.3,
-                cache_write: 3.75,
-            }])));
-        }
-        let csv = median(|| {
-            let began = Instant::now();
-            black_box(store.days(range, None, None).csv());
-            began.elapsed()
-        });
-        let json = median(|| {
-            let began = Instant::now();
-            let days = store.days(range, None, None).daily();
-            black_box(serde_json::to_vec(&days).unwrap());
-            began.elapsed()
-        });
-        let totals = median(|| {
-            let began = Instant::now();
-            black_box(store.totals());
-            began.elapsed()
-        });
-        println!(
-            "report: prices {priced}: 3 years as CSV in {csv:.1?}, as JSON in {json:.1?}; all totals in {totals:.1?}"
-        );
-    }
 }

@@ -25,6 +25,8 @@ pub(super) async fn scrape(State(state): State<AdminState>) -> Answer {
         );
         let unwritten = i64::try_from(state.usage.unwritten()).unwrap_or(i64::MAX);
         state.metrics.usage_unwritten.set(unwritten);
+        let lost = &state.metrics.usage_lost;
+        lost.inc_by(state.usage.lost().saturating_sub(lost.get()));
         state.metrics.render()
     };
     match rendered {

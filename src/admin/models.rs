@@ -115,6 +115,7 @@ fn model(format: ClientFormat, name: &str) -> Value {
             "id": name,
             "display_name": name,
             "created_at": CREATED,
+            "lifecycle": "active",
         }),
         ClientFormat::OpenAi => json!({
             "id": name,

@@ -1,5 +1,7 @@
 //! `/admin/usage` and the usage of one key.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,14 +12,26 @@ use super::fault::{Answer, Fault};
 use super::keys::{KeyPath, named};
 use super::{AdminState, now};
 use crate::keys::{ADMIN_ID, KeyError};
-use crate::usage::{Query, Series};
+use crate::usage::{Counters, Query, Series};
+use crate::wire::error::ErrorKind;
 
 /// What a series is asked by.
 const PARAMETERS: [&str; 5] = ["from", "to", "key", "model", "format"];
 
 pub(super) async fn totals(State(state): State<AdminState>, query: Pairs) -> Answer {
     none(query)?;
-    Ok(Json(state.usage.totals().await?).into_response())
+    let mut totals = state.usage.totals().await?;
+    // Every key that exists has its row, used or not, and a deleted one as long as it has something to show.
+    totals
+        .keys
+        .retain(|_, usage| usage.counters != Counters::default());
+    {
+        let table = state.keys.table();
+        for entry in table.entries().chain(table.admin()) {
+            totals.keys.entry(Arc::clone(&entry.id)).or_default();
+        }
+    }
+    Ok(Json(totals).into_response())
 }
 
 pub(super) async fn of_key(State(state): State<AdminState>, path: KeyPath, query: Pairs) -> Answer {
@@ -37,18 +51,32 @@ pub(super) async fn of_key(State(state): State<AdminState>, path: KeyPath, query
 pub(super) async fn daily(State(state): State<AdminState>, query: Pairs) -> Answer {
     let (query, format) = asked(&state, query).await?;
     let series = state.usage.daily(query).await?;
-    Ok(match format {
-        Format::Json => Json(series.daily()).into_response(),
+    render(move || match format {
+        Format::Json => json(&series),
         Format::Csv => csv(&series, "attachment; filename=\"luna-usage-daily.csv\""),
     })
+    .await
 }
 
 pub(super) async fn hourly(State(state): State<AdminState>, query: Pairs) -> Answer {
     let (query, format) = asked(&state, query).await?;
     let series = state.usage.hourly(query).await?;
-    Ok(match format {
-        Format::Json => Json(series.hourly()).into_response(),
+    render(move || match format {
+        Format::Json => json(&series),
         Format::Csv => csv(&series, "attachment; filename=\"luna-usage-hourly.csv\""),
+    })
+    .await
+}
+
+/// Three years of days take tens of milliseconds to write out, which no stream on the same thread shall wait for.
+async fn render(answer: impl FnOnce() -> Response + Send + 'static) -> Answer {
+    tokio::task::spawn_blocking(answer).await.map_err(|error| {
+        log::error!("usage cannot be shown: {error}");
+        Fault::new(
+            500,
+            ErrorKind::Api,
+            "usage cannot be shown; the gateway's log says why",
+        )
     })
 }
 
@@ -100,6 +128,10 @@ fn none(query: Pairs) -> Result<(), Fault> {
             "this route takes no parameters; /admin/usage/daily and /admin/usage/hourly do",
         )),
     }
+}
+
+fn json(series: &Series) -> Response {
+    ([(CONTENT_TYPE, "application/json")], series.json()).into_response()
 }
 
 fn csv(series: &Series, disposition: &'static str) -> Response {

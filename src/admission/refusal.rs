@@ -24,6 +24,7 @@ impl Refusal {
                 param: None,
                 code: None,
                 retry_after_s: None,
+                details: None,
             },
             limit: None,
             allow: None,

@@ -99,7 +99,8 @@ fn usage(settings: &Settings) -> Result<(), OpenError> {
         keep_hours_days: settings.usage.keep_hours_days,
         keep_days: settings.usage.keep_days,
     };
-    Store::open(params, Known::default()).map(|_| ())
+    // As a start does, hours too.
+    Store::open(params, Known::default())?.read_recent_hours()
 }
 
 fn keys(path: &Path, shown: &Path, text: &mut String) -> Result<String, ()> {

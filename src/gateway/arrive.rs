@@ -192,6 +192,7 @@ impl Gateway {
             stream_error: false,
             aborted: false,
             reasons: Vec::new(),
+            fell_back: false,
             tokens: Default::default(),
             estimated: false,
             first_event: None,

@@ -293,6 +293,16 @@ impl Attempt {
         matches!(self.answer, Answer::Stream(_))
     }
 
+    /// The upstream's stop reason, when a conversion had to guess what it means.
+    pub(super) fn odd_stop_reason(&self) -> Option<&str> {
+        let reason = match &self.answer {
+            Answer::Stream(stream) => stream.watch.stop_reason(),
+            Answer::Whole(whole) => whole.stop_reason.as_deref(),
+            Answer::None | Answer::Error(_) => None,
+        };
+        reason.filter(|reason| self.asked.lane.is_odd(reason))
+    }
+
     /// What the upstream has reported so far.
     pub(super) fn usage(&self) -> UsageSeen {
         match &self.answer {

@@ -92,25 +92,10 @@ pub(super) async fn collect(
         let extra = u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_EXTRA_S;
         let until = start + settings.server.client_body_timeout + Duration::from_secs(extra);
         let chunk = match timeout_at(until, session.read_request_body()).await {
-            Err(_) => {
-                let mut refusal = Refusal::new(
-                    408,
-                    ErrorKind::InvalidRequest,
-                    format!(
-                        "the request body came too slowly: {bytes} bytes in {} s (server.client_body_timeout_s)",
-                        start.elapsed().as_secs()
-                    ),
-                );
-                refusal.limit = Some("body_time");
-                return Err(NoBody::Refused(refusal));
-            }
+            Err(_) => return Err(NoBody::Refused(too_slow(bytes, start))),
+            // pingora has the same limit for each read, and may be the first to notice.
             Ok(Err(e)) if *e.etype() == pingora::ErrorType::ReadTimedout => {
-                let refusal = Refusal::new(
-                    408,
-                    ErrorKind::InvalidRequest,
-                    "the request body came too slowly (server.client_body_timeout_s)",
-                );
-                return Err(NoBody::Refused(refusal));
+                return Err(NoBody::Refused(too_slow(bytes, start)));
             }
             Ok(Err(e)) if *e.etype() == pingora::ErrorType::InvalidHTTPHeader => {
                 let text = "the request body is not framed as its header says";
@@ -147,6 +132,20 @@ pub(super) async fn collect(
         }),
         Err(e) => Err(NoBody::Refused(scan_refusal(&e))),
     }
+}
+
+/// 408, with what has come so far.
+fn too_slow(bytes: usize, start: Instant) -> Refusal {
+    let mut refusal = Refusal::new(
+        408,
+        ErrorKind::InvalidRequest,
+        format!(
+            "the request body came too slowly: {bytes} bytes in {} s (server.client_body_timeout_s)",
+            start.elapsed().as_secs()
+        ),
+    );
+    refusal.limit = Some("body_time");
+    refusal
 }
 
 /// 503: `server.body_memory_bytes` is used up.

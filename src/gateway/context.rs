@@ -101,7 +101,10 @@ pub(super) struct Account {
     pub(super) status: u16,
     pub(super) stream_error: bool,
     pub(super) aborted: bool,
+    /// Why tiers were not usable or failed.
     pub(super) reasons: Vec<Reason>,
+    /// Another tier than the first was asked; without that, `reasons` are those of a failure and no fallback.
+    pub(super) fell_back: bool,
     pub(super) tokens: Tokens,
     pub(super) estimated: bool,
     pub(super) first_event: Option<Duration>,
@@ -120,6 +123,12 @@ impl Account {
         } else {
             self.status.to_string()
         }
+    }
+
+    /// One for each tier that was passed over for another one.
+    fn fallback_reasons(&self) -> Vec<&'static str> {
+        let reasons = self.reasons.iter().filter(|_| self.fell_back);
+        reasons.map(|reason| reason.as_str()).collect()
     }
 
     fn finish(&self) {
@@ -180,7 +189,7 @@ impl Account {
             status: self.status,
             error: !self.aborted && (self.status >= 400 || self.stream_error),
             aborted: self.aborted,
-            fallback_reasons: self.reasons.iter().map(|r| r.as_str()).collect(),
+            fallback_reasons: self.fallback_reasons(),
             tokens: self.tokens,
             estimated: self.estimated,
             duration_ms: millis(took),

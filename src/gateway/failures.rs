@@ -223,6 +223,7 @@ pub(super) fn request_over() -> ClientError {
         param: None,
         code: None,
         retry_after_s: None,
+        details: None,
     }
 }
 
@@ -244,5 +245,6 @@ fn midstream_error(failure: &Failure) -> ClientError {
         param: None,
         code: None,
         retry_after_s: None,
+        details: None,
     }
 }

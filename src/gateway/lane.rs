@@ -9,9 +9,11 @@ use bytes::Bytes;
 use crate::config::{Profile, Upstream};
 use crate::wire::answer::{Answer, AnswerFault, check_message};
 use crate::wire::anthropic::{self, Step, StreamFault};
-use crate::wire::convert::json::{Object, array};
-use crate::wire::convert::{Capabilities, Converted, Facts, Rejection, Target, Warnings, a2o, o2a};
-use crate::wire::error::ClientFormat;
+use crate::wire::convert::json::{Kind, Object, array, kind};
+use crate::wire::convert::{
+    Capabilities, Converted, Facts, Rejection, Target, Warnings, a2o, is_known_stop_reason, o2a,
+};
+use crate::wire::error::{ClientFormat, Details};
 use crate::wire::openai;
 use crate::wire::sse::Event;
 use crate::wire::usage::UsageSeen;
@@ -62,6 +64,11 @@ impl Lane {
         }
     }
 
+    /// Whether a conversion has to guess what this stop reason means.
+    pub(super) fn is_odd(&self, stop_reason: &str) -> bool {
+        matches!(self, Self::O2a(..)) && !is_known_stop_reason(stop_reason)
+    }
+
     pub(super) const fn converts(&self) -> bool {
         matches!(self, Self::O2a(..) | Self::A2o(..))
     }
@@ -77,12 +84,8 @@ pub(super) struct Client {
 }
 
 /// What of a relayed request its upstream will not heed, for `x-luna-warnings`.
-fn ignored(body: &[u8], can: &Capabilities) -> String {
+fn ignored(request: &Object<'_>, can: &Capabilities) -> String {
     let mut warnings = Warnings::default();
-    let Ok(request) = Object::parse(body) else {
-        // The upstream will say what is wrong with it.
-        return String::new();
-    };
     let stops = request.get("stop_sequences").and_then(array);
     if !can.stop_sequences && stops.is_some_and(|stops| !stops.is_empty()) {
         warnings.add("stop_sequences", "ignored");
@@ -100,6 +103,23 @@ fn ignored(body: &[u8], can: &Capabilities) -> String {
     warnings.header()
 }
 
+/// Refuses a request whose history the server is to remember: only Anthropic's own API does, and whoever ignores `thread`
+/// answers without the history.
+fn stateless(request: &Object<'_>) -> Result<(), Rejection> {
+    if request
+        .get("thread")
+        .is_none_or(|thread| kind(thread) != Kind::Object)
+    {
+        return Ok(());
+    }
+    let mut rejection = Rejection::new(
+        "thread",
+        "thread: this upstream keeps no conversations; send the whole history in messages",
+    );
+    rejection.details = Some(Details::NoThreads);
+    Err(rejection)
+}
+
 /// Makes one tier's request out of the client's own `body`, which already names the tier's model.
 ///
 /// # Errors
@@ -108,15 +128,22 @@ pub(super) fn asked(
     client: Client,
     upstream: &Upstream,
     body: Bytes,
-    facts: impl FnOnce() -> Facts,
+    facts: impl Fn() -> Facts,
 ) -> Result<Asked, Rejection> {
+    let mut warnings = String::new();
+    let looks = client.delicate
+        && client.format == ClientFormat::Anthropic
+        && upstream.profile != Profile::Anthropic;
+    // What cannot be read, the upstream or the conversion will refuse.
+    if looks && let Ok(request) = Object::parse(&body) {
+        stateless(&request)?;
+        if upstream.profile == Profile::Antigravity {
+            warnings = ignored(&request, &upstream.capabilities_for(&facts().model));
+        }
+    }
     match (client.format, format_of(upstream.profile)) {
         (ClientFormat::Anthropic, ClientFormat::Anthropic) => Ok(Asked {
-            warnings: if client.delicate {
-                ignored(&body, &upstream.capabilities_for(&facts().model))
-            } else {
-                String::new()
-            },
+            warnings,
             body,
             lane: Lane::Anthropic {
                 lean_usage: upstream.profile == Profile::Antigravity,
@@ -222,11 +249,11 @@ impl Watch {
         }
     }
 
-    /// The upstream has said why it stopped: what still could come is only the end.
-    pub(super) fn stopped(&self) -> bool {
+    /// Why the upstream stopped, once it has said so: what still could come is only the end.
+    pub(super) fn stop_reason(&self) -> Option<&str> {
         match self {
-            Self::Anthropic(watch) => watch.stop_reason().is_some(),
-            Self::OpenAi(watch) => watch.stop_reason().is_some(),
+            Self::Anthropic(watch) => watch.stop_reason(),
+            Self::OpenAi(watch) => watch.stop_reason(),
         }
     }
 }
@@ -280,9 +307,12 @@ impl Converter {
 /// Judges a whole answer; gives it back as the client reads it, and what it tells of itself.
 pub(super) fn whole(lane: &Lane, body: Bytes) -> Result<(Bytes, Answer), AnswerFault> {
     match lane {
-        Lane::Anthropic { .. } => {
+        Lane::Anthropic { lean_usage } => {
             let told = check_message(&body)?;
-            Ok((body, told))
+            let mended = lean_usage
+                .then(|| anthropic::with_tool_use(&body, told.stop_reason.as_deref()))
+                .flatten();
+            Ok((mended.unwrap_or(body), told))
         }
         Lane::OpenAi { .. } => {
             let told = openai::check_completion(&body)?;

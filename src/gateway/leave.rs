@@ -134,12 +134,13 @@ impl Gateway {
         }
     }
 
-    /// `fallbacks_total`: one for each tier passed over; `to` is `none` when no tier answered.
+    /// `fallbacks_total`: one for each tier passed over; `to` is `none` when no tier answered. A failure without a change of
+    /// tier is in `attempts_total` only.
     fn count_fallbacks(&self, flight: &Flight, account: &Account) {
-        let passed = flight.trail.passed_over();
-        if passed.is_empty() {
+        if !account.fell_back {
             return;
         }
+        let passed = flight.trail.passed_over();
         let answered = account.served_model.as_deref().filter(|_| account.tier > 0);
         let to = answered.map_or("none", |model| self.metrics.model_label(model));
         for (index, reason) in passed {
@@ -172,7 +173,7 @@ impl Gateway {
         log::info!(
             target: "luna::access",
             "{id} {method} {} {} {took}ms client={} key={} model={} served={} upstream={} tier={} stream={} \
-             fallback={} in={} out={} cached={} first={}ms aborted={} broken={} warnings={} theirs={theirs}",
+             {}={} in={} out={} cached={} first={}ms aborted={} broken={} warnings={} theirs={theirs}",
             ctx.route,
             a.status,
             ctx.client,
@@ -182,6 +183,7 @@ impl Gateway {
             a.upstream,
             a.tier,
             a.stream,
+            if a.fell_back || reasons.is_empty() { "fallback" } else { "failed" },
             if reasons.is_empty() { "-".to_owned() } else { reasons.join(",") },
             a.tokens.input,
             a.tokens.output,
@@ -229,6 +231,7 @@ impl Gateway {
 
 /// What the account learns from the flight's last attempt.
 fn settle(flight: &mut Flight, account: &mut Account) {
+    account.fell_back = flight.trail.fell_back();
     account.aborted = account.aborted || flight.control.client_gone();
     if account.aborted && !flight.control.committed() {
         account.status = CLIENT_CLOSED;
@@ -239,6 +242,13 @@ fn settle(flight: &mut Flight, account: &mut Account) {
     };
     if !flight.control.committed() && !account.aborted {
         return;
+    }
+    if let Some(reason) = attempt.odd_stop_reason() {
+        log::warn!(
+            "{}: the upstream stopped for a reason that is not known ({}); the client is told `stop`",
+            account.request_id,
+            clean(reason)
+        );
     }
     let seen = attempt.usage();
     account.tokens = seen.tokens;
@@ -309,6 +319,7 @@ fn internal() -> ClientError {
         param: None,
         code: None,
         retry_after_s: None,
+        details: None,
     }
 }
 
@@ -330,5 +341,6 @@ pub(super) fn client_error(verdict: Verdict) -> ClientError {
         param: None,
         code: (kind == ErrorKind::NotFound).then_some("model_not_found"),
         retry_after_s: verdict.retry_after_s,
+        details: None,
     }
 }

@@ -17,6 +17,7 @@ mod attempt;
 mod attempts;
 mod body;
 mod buffered;
+mod choose;
 mod client;
 mod connection;
 mod context;

@@ -9,9 +9,9 @@ use pingora_proxy::Session;
 use tower::Service;
 
 use super::Gateway;
-use super::attempts::Asking;
 use super::body::{Held, TierBody};
 use super::buffered::BufferedSession;
+use super::choose::Asking;
 use super::context::{Ctx, Flight};
 use super::control::Control;
 use crate::admission::Refusal;

@@ -11,6 +11,8 @@ pub struct Trail {
     /// The tier that is being asked, or that answered.
     current: Option<usize>,
     asked: usize,
+    /// A tier other than the chain's first was asked.
+    moved: bool,
     failures: usize,
     ended: bool,
 }
@@ -105,6 +107,15 @@ impl Trail {
         self.fates.iter().enumerate().filter_map(reason).collect()
     }
 
+    /// Whether a tier was passed over for another one that was asked, however that one ended. Not so when nobody was asked,
+    /// nor when only the chain's first was: then there are reasons, but no fallback.
+    #[must_use]
+    pub const fn fell_back(&self) -> bool {
+        // Tiers are asked in the order of the chain, but for the last resort: whoever is asked after the first, or instead
+        // of it, has passed one over.
+        self.moved
+    }
+
     /// How many tiers were asked.
     #[must_use]
     pub const fn asked(&self) -> usize {
@@ -140,6 +151,7 @@ impl Trail {
 
     pub(super) fn ask(&mut self, index: usize) {
         self.asked += 1;
+        self.moved |= index > 0;
         self.current = Some(index);
         self.set(index, Fate::Asked);
     }

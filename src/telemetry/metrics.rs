@@ -62,6 +62,8 @@ pub struct Metrics {
     pub suspect: IntCounterVec,
     /// `usage_unwritten`: requests counted in memory and not yet in a file
     pub usage_unwritten: IntGauge,
+    /// `usage_lost_total`: requests whose count found no room in memory
+    pub usage_lost: IntCounter,
     /// `config_reloads_total{outcome}`
     pub reloads: IntCounterVec,
     /// `connections`: client connections open now
@@ -107,9 +109,11 @@ impl Metrics {
                 .buckets(DURATION_BUCKETS.to_vec()),
         )?;
         registry.register(Box::new(poll_duration.clone()))?;
-        let poll_failures =
-            IntCounter::new("poll_failures_total", "Health polls that gave no answer")?;
-        registry.register(Box::new(poll_failures.clone()))?;
+        let counter = |name: &str, help: &str| {
+            let c = IntCounter::new(name, help)?;
+            registry.register(Box::new(c.clone()))?;
+            prometheus::Result::Ok(c)
+        };
         let build = gauges(
             "build_info",
             "Always 1; the version is a label",
@@ -154,7 +158,7 @@ impl Metrics {
             )?,
             fallbacks: counters(
                 "fallbacks_total",
-                "Changes of tier",
+                "Tiers that were passed over for another one; to is none when no tier answered",
                 &["from", "to", "reason"],
             )?,
             attempts: counters(
@@ -183,7 +187,7 @@ impl Metrics {
                 &["upstream"],
             )?,
             poll_duration,
-            poll_failures,
+            poll_failures: counter("poll_failures_total", "Health polls that gave no answer")?,
             auth_failures: counters("auth_failures_total", "Refused keys", &["reason"])?,
             limited: counters("limited_total", "Requests refused by a limit", &["limit"])?,
             suspect: counters(
@@ -192,6 +196,10 @@ impl Metrics {
                 &["model"],
             )?,
             usage_unwritten: gauge("usage_unwritten", "Requests not yet in a file")?,
+            usage_lost: counter(
+                "usage_lost_total",
+                "Requests whose usage is lost: more waited for the disk than memory was set aside for",
+            )?,
             reloads: counters("config_reloads_total", "Reloads", &["outcome"])?,
             connections: gauge("connections", "Client connections open now")?,
             known_models: ArcSwap::from_pointee(HashSet::new()),
@@ -259,6 +267,7 @@ mod tests {
             "luna_build_info{version=\"0.0.0\"} 1",
             "luna_in_flight 0",
             "luna_usage_unwritten 0",
+            "luna_usage_lost_total 0",
             "luna_poll_failures_total 0",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

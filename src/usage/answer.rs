@@ -1,12 +1,14 @@
 //! Answers from the book: sums since the beginning, days and hours.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::book::{Cell, Cells, HourCells, Hours, add_all};
-use super::calendar::{HOUR_MS, date_in, days_after, days_before, format_hour};
+use super::book::{Cell, Cells, Hours, add_all};
+use super::calendar::{HOUR_MS, Hour, date_in, days_after, days_before, format_hour};
 use super::range::{DayRange, HourRange};
 use super::report::{Costs, Series, Slot, Span};
 use super::{Counters, KeyUsage, QueryError, Store, Totals, Usage};
@@ -113,24 +115,30 @@ impl Store {
             .range(first..=last)
             .map(|(date, _)| *date)
             .collect();
-        let mut found = HourCells::new();
         for date in &dates {
             self.load_hours(*date)
                 .map_err(|error| QueryError::Unreadable(error.to_string()))?;
-            let Some(Hours::Loaded(hours)) = self.book.days.get(date).map(|day| &day.hours) else {
+        }
+        let mut found: BTreeMap<Hour, Cow<'_, Cells>> = BTreeMap::new();
+        for (_, day) in self.book.days.range(first..=last) {
+            let Hours::Loaded(hours) = &day.hours else {
                 continue;
             };
             for (hour, cells) in hours.range(range.first..=range.last) {
-                add_all(found.entry(*hour).or_default(), cells);
+                match found.entry(*hour) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(Cow::Borrowed(cells));
+                    }
+                    // In zones with half hours an hour has its parts in two days.
+                    Entry::Occupied(mut entry) => add_all(entry.get_mut().to_mut(), cells),
+                }
             }
         }
         let slots = found
             .iter()
-            .map(|(hour, cells)| (format_hour(*hour), date(*hour), cells));
+            .map(|(hour, cells)| (format_hour(*hour), date(*hour), &**cells));
         let series = self.series(Span::Hour, slots, key, model);
-        if let Some(newest) = dates.last().copied() {
-            self.unload_hours(newest);
-        }
+        self.unload_hours(first..=last);
         Ok(series)
     }
 
@@ -147,10 +155,14 @@ impl Store {
         let matches = |wanted: Option<Option<u32>>, id: u32| wanted.is_none_or(|w| w == Some(id));
         let mut out = Vec::new();
         for (label, date, cells) in slots {
-            let cells = cells.iter().map(|(cell, counters)| (*cell, *counters));
-            let cells: Vec<_> = cells
-                .filter(|((k, m), _)| matches(key, *k) && matches(model, *m))
-                .collect();
+            let all = cells.iter().map(|(cell, counters)| (*cell, *counters));
+            let cells: Vec<_> = match (key, model) {
+                // Of a known length: three years of days are copied in one go.
+                (None, None) => all.collect(),
+                _ => all
+                    .filter(|((k, m), _)| matches(key, *k) && matches(model, *m))
+                    .collect(),
+            };
             if !cells.is_empty() {
                 out.push(Slot { label, date, cells });
             }

@@ -101,6 +101,14 @@ impl Day {
         matches!(self.hours, Hours::Loaded(_))
     }
 
+    /// Sums by hour, key and model that are in memory as a copy of the file.
+    pub(super) fn hour_cells(&self) -> usize {
+        match &self.hours {
+            Hours::Loaded(hours) => hours.values().map(BTreeMap::len).sum(),
+            Hours::OnDisk(_) | Hours::Dropped => 0,
+        }
+    }
+
     fn add(&mut self, hour: Hour, cell: Cell, counters: &Counters) {
         add(&mut self.cells, cell, counters);
         match &mut self.hours {

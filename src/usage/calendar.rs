@@ -14,9 +14,13 @@ pub(super) const HOUR_MS: u64 = 3_600_000;
 /// Every zone's offset since 1972 is a multiple of this, so all moments of a slot share their date.
 pub(super) const SLOT_MS: u64 = 900_000;
 
+/// The last that has a name, 9999-12-30T22:00:00Z: a later one could be written, but not read again.
+const LAST_HOUR: Hour = 70_389_502;
+
 /// The hour that holds a moment.
 pub(super) fn hour_of(time_ms: Millis) -> Hour {
-    Hour::try_from(time_ms / HOUR_MS).unwrap_or(Hour::MAX)
+    let hour = Hour::try_from(time_ms / HOUR_MS).unwrap_or(Hour::MAX);
+    hour.min(LAST_HOUR)
 }
 
 fn timestamp(time_ms: Millis) -> Timestamp {

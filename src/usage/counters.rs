@@ -11,7 +11,7 @@ pub struct Counters {
     pub requests: u64,
     /// Of these, ended with a status of 400 or more or with an error event.
     pub errors: u64,
-    /// Of these, passed over at least one tier.
+    /// Of these, passed over at least one tier for another one, which was asked.
     pub fallbacks: u64,
     /// Of these, left by the client before the end.
     pub aborted: u64,

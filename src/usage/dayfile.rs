@@ -22,15 +22,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::store::{StoreError, read_stamped};
 
 use super::Counters;
-use super::book::{Cells, HourCells, Names, add};
+use super::book::{Cells, HourCells, Names};
 use super::calendar::{format_hour, parse_hour};
 use super::journal::Marks;
+use super::sheet::{Entries, Sheet};
 
 /// The version written, and the newest that is read.
 pub(super) const VERSION: u32 = 1;
@@ -38,19 +39,17 @@ pub(super) const VERSION: u32 = 1;
 /// More than this is not a day file.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
 
-/// Counters by key and model, as written.
-pub(super) type Sheet = BTreeMap<String, BTreeMap<String, Counters>>;
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw<H> {
+struct Raw<'a, H> {
     version: u32,
     date: String,
     #[serde(rename = "timezone")]
     _timezone: String,
     #[serde(default)]
     through: BTreeMap<String, u64>,
-    day: Sheet,
+    #[serde(borrow)]
+    day: Sheet<'a>,
     hours: Option<H>,
 }
 
@@ -95,12 +94,14 @@ pub(super) fn read_day(
     date: Date,
     names: &mut Names,
 ) -> Result<Option<DayFile<()>>, Refused> {
-    let Some(raw) = read_raw::<IgnoredAny>(dir, date)? else {
+    let path = path(dir, date);
+    let Some(bytes) = read_bytes(&path)? else {
         return Ok(None);
     };
+    let raw = raw::<IgnoredAny>(&path, &bytes, date)?;
     Ok(Some(DayFile {
         through: raw.through,
-        cells: cells_of(&raw.day, names),
+        cells: raw.day.cells(names),
         hours: raw.hours.map(|_| ()),
     }))
 }
@@ -111,41 +112,43 @@ pub(super) fn read_hours(
     date: Date,
     names: &mut Names,
 ) -> Result<Option<DayFile<HourCells>>, Refused> {
-    let Some(raw) = read_raw::<BTreeMap<String, Sheet>>(dir, date)? else {
+    let path = path(dir, date);
+    let Some(bytes) = read_bytes(&path)? else {
         return Ok(None);
     };
+    let raw = raw::<Entries<'_, Sheet<'_>>>(&path, &bytes, date)?;
     let hours = match raw.hours {
         None => None,
         Some(sheets) => {
             let mut hours = HourCells::new();
-            for (name, sheet) in &sheets {
+            for (name, sheet) in &sheets.0 {
                 let Some(hour) = parse_hour(name) else {
                     let what = format!("{name:?} is not an hour such as \"{date}T08:00:00Z\"");
-                    return Err(damaged(&path(dir, date), 0, &what));
+                    return Err(damaged(&path, 0, &what));
                 };
-                hours.insert(hour, cells_of(sheet, names));
+                hours.insert(hour, sheet.cells(names));
             }
             Some(hours)
         }
     };
     Ok(Some(DayFile {
         through: raw.through,
-        cells: cells_of(&raw.day, names),
+        cells: raw.day.cells(names),
         hours,
     }))
 }
 
-fn read_raw<H: DeserializeOwned>(dir: &Path, date: Date) -> Result<Option<Raw<H>>, Refused> {
-    let path = path(dir, date);
-    let Some(bytes) = read_bytes(&path)? else {
-        return Ok(None);
-    };
-    let raw: Raw<H> = parse(&path, &bytes, |raw: &Raw<H>| raw.version)?;
+fn raw<'a, H: Deserialize<'a>>(
+    path: &Path,
+    bytes: &'a [u8],
+    date: Date,
+) -> Result<Raw<'a, H>, Refused> {
+    let raw: Raw<'a, H> = parse(path, bytes, |raw: &Raw<'a, H>| raw.version)?;
     if raw.date != date.to_string() {
         let what = format!("it says date {:?}, its name says {date}", raw.date);
-        return Err(damaged(&path, 0, &what));
+        return Err(damaged(path, 0, &what));
     }
-    Ok(Some(raw))
+    Ok(raw)
 }
 
 /// The bytes of a file, `None` when there is none.
@@ -155,9 +158,9 @@ pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Refused> {
 }
 
 /// Parses one of our files, telling a newer version from damage.
-pub(super) fn parse<T: DeserializeOwned>(
+pub(super) fn parse<'a, T: Deserialize<'a>>(
     path: &Path,
-    bytes: &[u8],
+    bytes: &'a [u8],
     version: impl Fn(&T) -> u32,
 ) -> Result<T, Refused> {
     #[derive(Deserialize)]
@@ -189,17 +192,6 @@ fn damaged(path: &Path, line: usize, what: &str) -> Refused {
          its counts; it is left as it is",
         path.display()
     ))
-}
-
-pub(super) fn cells_of(sheet: &Sheet, names: &mut Names) -> Cells {
-    let mut cells = Cells::new();
-    for (key, models) in sheet {
-        let key = names.intern(key);
-        for (model, counters) in models {
-            add(&mut cells, (key, names.intern(model)), counters);
-        }
-    }
-    cells
 }
 
 /// Watermarks as JSON.

@@ -58,7 +58,7 @@ pub struct Finished {
     pub error: bool,
     /// The client left before the end.
     pub aborted: bool,
-    /// One reason for each tier that was passed over; empty when the first tier answered.
+    /// One reason for each tier that was passed over for another one; empty when no other than the first was asked.
     pub fallback_reasons: Vec<&'static str>,
     /// What the answering attempt used; failed attempts are not the client's.
     #[serde(serialize_with = "serialize_tokens")]

@@ -122,7 +122,7 @@ impl UsageHandle {
         self.shared.unwritten()
     }
 
-    /// Requests whose usage is gone, because more waited than memory was set aside for.
+    /// The counter `luna_usage_lost_total`: requests whose usage is gone, because more waited than memory was set aside for.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }

@@ -135,7 +135,7 @@ impl Owner {
         ours: bool,
     ) -> Result<(Meter, UsageHandle), OpenError> {
         create_folder(&params.dir).map_err(OpenError::Io)?;
-        let store = Store::open(
+        let mut store = Store::open(
             StoreParams {
                 dir: params.dir.clone(),
                 timezone: params.timezone,
@@ -144,6 +144,7 @@ impl Owner {
             },
             known,
         )?;
+        store.read_recent_hours()?;
         journal::cut(store.cuts());
         let zone = store.zone().clone();
         let shared = Arc::new(Shared::default());

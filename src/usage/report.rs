@@ -1,7 +1,6 @@
 //! Answers as the admin API gives them: JSON shapes and CSV.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use jiff::civil::Date;
 
 use super::book::Cell;
-use super::counters::NAMES;
+use super::csv::{self, Csv};
 use super::prices::{self, Price};
 use super::{Counters, Prices, Usage};
 
@@ -139,6 +138,33 @@ impl Series {
         Hourly { hours }
     }
 
+    /// [`Self::daily`] or [`Self::hourly`] as text, without all of it in memory twice.
+    pub fn json(&self) -> Vec<u8> {
+        let mut out = match self.span {
+            Span::Day => b"{\"days\":[".to_vec(),
+            Span::Hour => b"{\"hours\":[".to_vec(),
+        };
+        let mut first = true;
+        for (label, sums) in self.sums() {
+            if !first {
+                out.push(b',');
+            }
+            // Writing to a Vec cannot fail, nor can numbers and strings fail to be JSON.
+            let _ = match self.span {
+                Span::Day => serde_json::to_writer(&mut out, &DayUsage { date: label, sums }),
+                Span::Hour => serde_json::to_writer(&mut out, &HourUsage { hour: label, sums }),
+            };
+            if first {
+                // The others are about as long, and growing means copying.
+                let size = out.len().saturating_add(out.len() / 8);
+                out.reserve(size.saturating_mul(self.slots.len()));
+                first = false;
+            }
+        }
+        out.extend_from_slice(b"]}");
+        out
+    }
+
     /// The sum of each day or hour.
     pub fn by_slot(&self) -> BTreeMap<String, Usage> {
         self.sums()
@@ -182,12 +208,10 @@ impl Series {
 
     /// A header line, then one row for each date or hour, key and model, sorted.
     pub fn csv(&self) -> String {
-        let mut out = String::from(match self.span {
+        let label = match self.span {
             Span::Day => "date",
             Span::Hour => "hour",
-        });
-        out.push_str(",key,model");
-        csv_header(&mut out);
+        };
         // Every name's place in the order and its field, once and not for each row.
         let mut order: Vec<usize> = (0..self.names.len()).collect();
         order.sort_unstable_by_key(|id| self.names.get(*id));
@@ -198,36 +222,27 @@ impl Series {
             }
         }
         let rank = |id: u32| ranks.get(id as usize).copied().unwrap_or(usize::MAX);
-        let field = |name: &Arc<str>| {
-            let mut out = String::new();
-            csv_field(&mut out, name);
-            out
-        };
-        let fields: Vec<String> = self.names.iter().map(field).collect();
+        let fields: Vec<String> = self.names.iter().map(|name| csv::field(name)).collect();
         let field = |id: u32| fields.get(id as usize).map_or("", String::as_str);
         let cells: usize = self.slots.iter().map(|slot| slot.cells.len()).sum();
-        out.reserve(cells.saturating_mul(96));
+        let mut out = Csv::new(&[label, "key", "model"], cells);
         let mut costs = Costs::new(&self.prices);
+        let mut rows: Vec<&(Cell, Counters)> = Vec::new();
         for slot in &self.slots {
-            let mut rows: Vec<_> = slot.cells.iter().collect();
+            rows.clear();
+            rows.extend(&slot.cells);
             rows.sort_unstable_by_key(|((key, model), _)| (rank(*key), rank(*model)));
-            for ((key, model), counters) in rows {
-                let cost = costs.cost(*model, || self.name_of(*model), slot.date, counters);
-                out.push_str(&slot.label);
-                out.push(',');
-                out.push_str(field(*key));
-                out.push(',');
-                out.push_str(field(*model));
-                csv_usage(
-                    &mut out,
-                    &Usage {
-                        counters: *counters,
-                        cost_usd: cost,
-                    },
-                );
+            for ((key, model), counters) in &rows {
+                out.push(&slot.label);
+                out.push(field(*key));
+                out.push(field(*model));
+                out.end_row(&Usage {
+                    counters: *counters,
+                    cost_usd: costs.cost(*model, || self.name_of(*model), slot.date, counters),
+                });
             }
         }
-        out
+        out.finish()
     }
 }
 
@@ -263,40 +278,4 @@ impl<'a> Costs<'a> {
             .or_insert_with(|| all.of(name().as_ref()));
         prices::on(of_model, date).map(|price| price.cost(counters))
     }
-}
-
-/// The rest of a header line after the names of the first columns.
-pub(super) fn csv_header(out: &mut String) {
-    for name in NAMES {
-        out.push(',');
-        out.push_str(name);
-    }
-    out.push_str(",cost_usd\n");
-}
-
-/// The rest of a row; an unknown cost is an empty field.
-pub(super) fn csv_usage(out: &mut String, usage: &Usage) {
-    for value in usage.counters.values() {
-        let _ = write!(out, ",{value}");
-    }
-    out.push(',');
-    if let Some(cost) = usage.shown_cost() {
-        let _ = write!(out, "{cost}");
-    }
-    out.push('\n');
-}
-
-/// A field that a spreadsheet takes for text: what it would read as a formula gets an apostrophe in front.
-pub(super) fn csv_field(out: &mut String, text: &str) {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    if !formula && !text.contains([',', '"', '\n', '\r']) {
-        out.push_str(text);
-        return;
-    }
-    out.push('"');
-    if formula {
-        out.push('\'');
-    }
-    out.push_str(&text.replace('"', "\"\""));
-    out.push('"');
 }

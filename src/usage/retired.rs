@@ -11,17 +11,19 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::book::{Cells, Names};
-use super::dayfile::{self, Refused, Sheet, VERSION};
+use super::dayfile::{self, Refused, VERSION};
 use super::journal::Marks;
+use super::sheet::Sheet;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct Raw<'a> {
     version: u32,
     until: Date,
     #[serde(default)]
     through: BTreeMap<String, u64>,
-    sum: Sheet,
+    #[serde(borrow)]
+    sum: Sheet<'a>,
 }
 
 /// What the file holds.
@@ -41,10 +43,10 @@ pub(super) fn read(dir: &Path, names: &mut Names) -> Result<Option<Retired>, Ref
     let Some(bytes) = dayfile::read_bytes(&path)? else {
         return Ok(None);
     };
-    let raw = dayfile::parse(&path, &bytes, |raw: &Raw| raw.version)?;
+    let raw = dayfile::parse(&path, &bytes, |raw: &Raw<'_>| raw.version)?;
     Ok(Some(Retired {
         until: raw.until,
-        cells: dayfile::cells_of(&raw.sum, names),
+        cells: raw.sum.cells(names),
         through: raw.through,
     }))
 }

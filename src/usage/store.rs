@@ -3,6 +3,7 @@
 //! Synchronous, used by one thread at a time: the owner's, or the command line with `--offline`, which never compacts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,14 +13,15 @@ use jiff::tz::TimeZone;
 use crate::store::StoreError;
 
 use super::book::{Book, Day, HourCells, Hours, add_all};
-use super::calendar::{Calendar, days_before, hour_of};
+use super::calendar::{Calendar, hour_of};
 use super::dayfile::{self, Refused};
 use super::journal::{self, Cut, Line, Marks, Tails};
 use super::owner::Counted;
 use super::{Counters, OpenError, Prices, retired};
 
-/// Days whose hours stay in memory after they were asked for.
-const HOURS_KEPT_LOADED: usize = 35;
+/// Sums by hour, key and model that stay in memory, at some 100 bytes each: 90 days of 20 keys with 6 models each in every
+/// hour, so that no answer waits for files.
+const HOUR_CELLS_KEPT: usize = 300_000;
 
 /// Where the files are and how they are kept.
 #[derive(Clone, Debug)]
@@ -58,13 +60,15 @@ pub struct Store {
     /// Those of them that another process writes or has written, and how far they have been read.
     foreign: Tails,
     cuts: Vec<Cut>,
+    /// [`HOUR_CELLS_KEPT`]
+    pub(super) hour_cells_kept: usize,
     pub(super) prices: Arc<Prices>,
 }
 
 impl Store {
     /// Reads what is in the folder and adds what only the journals have. Writes nothing.
     ///
-    /// Every file is read and checked; only the hours of older days are left for when they are asked for.
+    /// Every file is read and checked; only hours are left for [`Self::read_recent_hours`] or for when they are asked for.
     pub fn open(params: StoreParams, known: Known) -> Result<Self, OpenError> {
         let calendar = Calendar::new(&params.timezone)
             .map_err(|_| OpenError::TimeZone(params.timezone.clone()))?;
@@ -77,6 +81,7 @@ impl Store {
             applied: Marks::new(),
             foreign: Tails::new(),
             cuts: Vec::new(),
+            hour_cells_kept: HOUR_CELLS_KEPT,
             prices: Arc::default(),
         };
         let retired_through = store.read_folder()?;
@@ -323,14 +328,30 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the memory for hours bounded.
-    pub(super) fn unload_hours(&mut self, today: Date) {
-        let recent = days_before(today, 1);
-        let loaded = self.book.days.values().filter(|day| day.loaded()).count();
-        let surplus = loaded.saturating_sub(HOURS_KEPT_LOADED);
-        let old = self.book.days.range_mut(..recent).map(|(_, day)| day);
-        let clean = old.filter(|day| day.loaded() && !day.dirty);
-        for day in clean.take(surplus) {
+    /// Reads the hours of the newest days, as far as there is room, so that no answer has to wait for files.
+    pub fn read_recent_hours(&mut self) -> Result<(), OpenError> {
+        let dates: Vec<Date> = self.book.days.keys().rev().copied().collect();
+        let mut cells = 0;
+        for date in dates {
+            if cells >= self.hour_cells_kept {
+                break;
+            }
+            self.load_hours(date)?;
+            cells += self.book.days.get(&date).map_or(0, Day::hour_cells);
+        }
+        Ok(())
+    }
+
+    /// Keeps the memory for hours bounded: of the days outside `wanted` the oldest go first.
+    pub(super) fn unload_hours(&mut self, wanted: RangeInclusive<Date>) {
+        let mut cells: usize = self.book.days.values().map(Day::hour_cells).sum();
+        let others = self.book.days.iter_mut();
+        let others = others.filter(|(date, _)| !wanted.contains(date));
+        for (_, day) in others.filter(|(_, day)| day.loaded() && !day.dirty) {
+            if cells <= self.hour_cells_kept {
+                break;
+            }
+            cells -= day.hour_cells();
             day.hours = Hours::OnDisk(HourCells::new());
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::counters::NAMES;
-use super::report::{csv_field, csv_header, csv_usage};
+use super::csv::{self, Csv};
 use super::{Counters, Usage};
 
 /// What a row stands for.
@@ -151,13 +151,12 @@ impl Summary {
 
     /// A header line and one row for each label, without the sum.
     pub fn csv(&self) -> String {
-        let mut out = self.by.name().to_owned();
-        csv_header(&mut out);
+        let mut out = Csv::new(&[self.by.name()], self.rows.len());
         for (label, usage) in &self.rows {
-            csv_field(&mut out, label);
-            csv_usage(&mut out, usage);
+            out.push(&csv::field(label));
+            out.end_row(usage);
         }
-        out
+        out.finish()
     }
 }
 

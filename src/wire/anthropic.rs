@@ -22,7 +22,7 @@ use super::usage::UsageSeen;
 mod delta;
 mod event;
 
-pub use delta::with_input_tokens;
+pub use delta::{with_input_tokens, with_tool_use};
 
 /// The text that Antigravity sends instead of an answer when its retries gave nothing (section 10, point 4).
 pub const NO_RESPONSE: &str = "[No response after retries - please try again]";

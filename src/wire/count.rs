@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use self::text::Counter;
@@ -66,16 +67,34 @@ impl std::error::Error for CountError {}
 pub fn input_tokens(body: &[u8]) -> Result<u64, CountError> {
     let top = Object::parse(body).map_err(|_| CountError::NotJson)?;
     match top.get("messages").map(kind) {
-        Some(Kind::Array) => Ok(estimate(&top)),
+        Some(Kind::Array) => Ok(walk(&top, Counter::default())),
         _ => Err(CountError::NoMessages),
     }
 }
 
-/// The same for a body that has been read already; at least 1.
+/// A rough number for a body that has been read already; at least 1. Only a sample is looked at, and where no picture or
+/// document stands in the way the JSON around the texts is taken for text as well: to walk through it would cost as much
+/// as to convert it.
 pub fn estimate(top: &Object<'_>) -> u64 {
+    let parts = || {
+        ["system", "messages", "tools"]
+            .iter()
+            .filter_map(|name| top.get(name))
+    };
+    if parts().any(|part| memmem::find(part.get().as_bytes(), b"\"source\"").is_some()) {
+        return walk(top, Counter::sampling());
+    }
+    let mut text = Counter::sampling();
+    for part in parts() {
+        text.literal(part.get());
+    }
+    text.tokens().max(1)
+}
+
+fn walk(top: &Object<'_>, text: Counter) -> u64 {
     let mut walk = Walk {
         fixed: REQUEST,
-        ..Walk::default()
+        text,
     };
     if let Some(system) = top.get("system") {
         walk.content(system, false);
@@ -108,7 +127,6 @@ fn open_turn(messages: &[Object<'_>]) -> usize {
     messages.iter().rposition(speaks).unwrap_or_default()
 }
 
-#[derive(Default)]
 struct Walk {
     text: Counter,
     /// Tokens that are not text.

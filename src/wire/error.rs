@@ -5,6 +5,7 @@
 //! contracts/gateway.md section 4 and contracts/conversion.md section 8.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// The API that the client speaks; decides the shape of every answer that Luna writes itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +70,23 @@ impl ErrorKind {
     }
 }
 
+/// What an Anthropic SDK reads in an error to help itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Details {
+    /// The server keeps no conversations: the SDK sends the whole history from then on.
+    NoThreads,
+}
+
+impl Details {
+    const fn json(self) -> &'static str {
+        match self {
+            Self::NoThreads => {
+                r#"{"error_code":"thread_unsupported_request","unsupported":["gateway"]}"#
+            }
+        }
+    }
+}
+
 /// One error on its way to a client.
 #[derive(Clone, Debug)]
 pub struct ClientError {
@@ -84,6 +102,8 @@ pub struct ClientError {
     pub code: Option<&'static str>,
     /// Whole seconds for the `retry-after` header, rounded up by the maker.
     pub retry_after_s: Option<u64>,
+    /// `error.details` of the Anthropic format.
+    pub details: Option<Details>,
 }
 
 /// The longest `retry-after`, in seconds, for which an SDK should sleep and try again by itself.
@@ -100,6 +120,7 @@ impl ClientError {
             param: None,
             code: None,
             retry_after_s: None,
+            details: None,
         }
     }
 
@@ -137,6 +158,8 @@ struct AnthropicBody<'a> {
 struct AnthropicError<'a> {
     r#type: &'static str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -162,6 +185,9 @@ pub fn render_json(format: ClientFormat, error: &ClientError, request_id: &str) 
             error: AnthropicError {
                 r#type: error.kind.anthropic_type(),
                 message: &error.message,
+                details: error
+                    .details
+                    .and_then(|details| serde_json::from_str(details.json()).ok()),
             },
             request_id,
         }),

@@ -229,7 +229,7 @@ impl Scanner {
             match name.as_str() {
                 "model" => Field::Model,
                 "stream" => Field::Stream,
-                "stop_sequences" | "tool_choice" | "output_config" => {
+                "stop_sequences" | "tool_choice" | "output_config" | "thread" => {
                     self.delicate = true;
                     Field::Other
                 }

@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use luna::wire::count::input_tokens;
+use luna::wire::convert::json::Object;
+use luna::wire::count::{estimate, input_tokens};
 use serde_json::Value;
 
 /// How far a request may be off, in percent.
@@ -70,4 +71,24 @@ fn every_request_is_counted_within_ten_percent() {
         errors.len() + 1,
         "reference.json does not list every request"
     );
+}
+
+/// The rough number of `message_start` is meant to show how full a context is, not to be right to the token.
+#[test]
+fn the_rough_number_is_of_the_right_size() {
+    let folder = folder();
+    let reference = std::fs::read(folder.join("reference.json")).unwrap();
+    let reference: Value = serde_json::from_slice(&reference).unwrap();
+    let mut worst = (0.0, String::new());
+    for name in reference["requests"].as_object().unwrap().keys() {
+        let body = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
+        let careful = input_tokens(&body).unwrap() as f64;
+        let rough = estimate(&Object::parse(&body).unwrap()) as f64;
+        // Tools cost a fixed sum that a small request does not outweigh.
+        let off = ((rough - careful).abs() - 400.0).max(0.0) / careful;
+        if off > worst.0 {
+            worst = (off, format!("{name}: {rough} for {careful}"));
+        }
+    }
+    assert!(worst.0 < 0.4, "{}", worst.1);
 }

@@ -13,7 +13,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chains;
 mod commands;
+mod count;
 mod demo;
 mod documents;
 mod passthrough;

@@ -3,8 +3,9 @@
 //! A case is a folder `wire/GROUP/CASE` with a `case.json` (see [`Spec`]) and, as far as it tests them, `client.json`,
 //! `upstream.json`, `answer.json` or `answer.sse`, `expected.json` or `expected.sse`. Streams go the way they go in the
 //! gateway: cut into events, judged, held until the commit, converted; once whole and again for many cuts.
-//! Needs nothing of Luna but `wire`. `LUNA_CASE=TEXT` runs the cases whose name contains TEXT; together with
-//! `LUNA_GOLDEN=write` it writes `upstream.json` and `expected.*` of those cases, for reading before keeping.
+//! Each accepted request must be one that the strict simulator takes. Needs nothing of Luna but `wire` and that rule.
+//! `LUNA_CASE=TEXT` runs the cases whose name contains TEXT; together with `LUNA_GOLDEN=write` it writes `upstream.json`
+//! and `expected.*` of those cases, for reading before keeping.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -67,6 +68,9 @@ fn run<D: Direction>(case: &Case) -> Vec<String> {
     }
     if serde_json::from_slice::<&RawValue>(&converted.body).is_err() {
         wrong.push("the request for the upstream is not JSON".into());
+    }
+    if let Some(why) = D::refusal(&converted.body, &capabilities) {
+        wrong.push(format!("the upstream would refuse this: {why}"));
     }
     let answers = case.has("answer.json") || case.has("answer.sse");
     if case.writes() && (!answers || case.has("upstream.json")) {

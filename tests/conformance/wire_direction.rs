@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use luna::simulate::{Generation, strict_refusal};
 use luna::wire::answer::{AnswerFault, check_message};
 use luna::wire::anthropic::{self, Step, StreamFault};
-use luna::wire::convert::{Converted, Facts, Rejection, Target, a2o, o2a};
+use luna::wire::convert::{Capabilities, Converted, Facts, Rejection, Target, a2o, o2a};
 use luna::wire::openai::{self, check_completion};
 use luna::wire::sse::{Event, Splitter};
 
@@ -19,6 +20,8 @@ pub(super) trait Direction {
     type Stream: Stream<Self::Back>;
 
     fn request(body: &[u8], target: &Target<'_>) -> Result<Converted<Self::Back>, Rejection>;
+    /// Why the real API, as it is known, would refuse a converted request.
+    fn refusal(body: &[u8], capabilities: &Capabilities) -> Option<String>;
     /// Judges the upstream's answer, then converts it.
     fn answer(body: &[u8], back: &Self::Back, facts: &Facts) -> Result<Vec<u8>, AnswerFault>;
     /// What a client would not accept of an answer.
@@ -144,6 +147,12 @@ impl Direction for O2a {
         o2a::request(body, target)
     }
 
+    fn refusal(body: &[u8], capabilities: &Capabilities) -> Option<String> {
+        // The simulator is as strict as the newest models, which take temperature or top_p.
+        let allowed = |why: &String| !capabilities.exclusive_sampling && why.contains("top_p");
+        strict_refusal(Generation::Anthropic, body).filter(|why| !allowed(why))
+    }
+
     fn answer(body: &[u8], back: &o2a::Back, facts: &Facts) -> Result<Vec<u8>, AnswerFault> {
         check_message(body)?;
         o2a::answer(body, back, facts)
@@ -215,6 +224,10 @@ impl Direction for A2o {
         // How good the estimate is, is tested elsewhere; golden files must not change with it.
         converted.back.input_estimate = 25;
         Ok(converted)
+    }
+
+    fn refusal(body: &[u8], _: &Capabilities) -> Option<String> {
+        strict_refusal(Generation::OpenAi, body)
     }
 
     fn answer(body: &[u8], back: &a2o::Back, facts: &Facts) -> Result<Vec<u8>, AnswerFault> {

@@ -1,11 +1,21 @@
 //! Replays the fuzz corpora, so that what a fuzzer once found stays found.
 
-#![allow(clippy::expect_used, reason = "a test that cannot go on must stop")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on must stop"
+)]
 
+#[path = "../../fuzz/convert.rs"]
+mod convert;
 #[path = "../../fuzz/entries.rs"]
 mod entries;
 
 use std::path::Path;
+
+// The rules of requests name it as they do within the library.
+use luna::wire;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -52,4 +62,44 @@ fn health() {
 #[test]
 fn answer() {
     replay("answer", entries::answer);
+}
+
+#[test]
+fn o2a_request() {
+    replay("o2a_request", convert::o2a_request);
+}
+
+#[test]
+fn a2o_request() {
+    replay("a2o_request", convert::a2o_request);
+}
+
+#[test]
+fn o2a_stream() {
+    replay("o2a_stream", convert::o2a_stream);
+}
+
+#[test]
+fn a2o_stream() {
+    replay("a2o_stream", convert::a2o_stream);
+}
+
+#[test]
+fn openai_watch() {
+    replay("openai_watch", convert::openai_watch);
+}
+
+#[test]
+fn message() {
+    replay("message", convert::message);
+}
+
+#[test]
+fn completion() {
+    replay("completion", convert::completion);
+}
+
+#[test]
+fn count() {
+    replay("count", convert::count);
 }

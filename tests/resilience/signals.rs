@@ -11,10 +11,11 @@ use tempfile::TempDir;
 
 use crate::check;
 use crate::support::binary::Luna;
-use crate::support::eventually;
 use crate::support::world::{Answer, Setup, ask, client, toml};
+use crate::support::{eventually, scale};
 
 mod again;
+mod leak;
 mod stop;
 #[path = "upgrade.rs"]
 mod upgrade;
@@ -96,18 +97,15 @@ impl Site {
         Answer::read(self.ask(body).await.unwrap()).await
     }
 
-    async fn reloads(&self, outcome: &str) -> f64 {
+    async fn metrics(&self) -> String {
         let address = self.luna.metrics.as_ref().unwrap();
         let url = format!("http://{address}/metrics");
-        let text = self
-            .client
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        let answer = self.client.get(url).send().await.unwrap();
+        answer.text().await.unwrap()
+    }
+
+    async fn reloads(&self, outcome: &str) -> f64 {
+        let text = self.metrics().await;
         check::sum(&text, "luna_config_reloads_total", &[outcome])
     }
 
@@ -227,7 +225,8 @@ impl Load {
 async fn sighup_changes_a_chain_under_load_without_a_failed_request() {
     let site = Site::start("").await;
     let load = Load::start(&site, 6);
-    for round in 0..10 {
+    let rounds = scale(10, 100);
+    for round in 0..rounds {
         let to = if round % 2 == 0 { OTHER } else { MODEL };
         if round % 3 == 2 {
             site.write("fallback.json", "{\"chains\": {\"x\": []}}");
@@ -240,13 +239,13 @@ async fn sighup_changes_a_chain_under_load_without_a_failed_request() {
     }
     let requests = load.stop().await;
     assert!(requests > 100, "{requests}");
-    let told = site.logged("reload: ", 10).await;
+    let told = site.logged("reload: ", rounds).await;
     assert!(
         told.iter()
             .all(|line| line.contains(&format!("chains.{MODEL}"))),
         "{told:?}"
     );
-    let total = site.counted(requests as u64 + 10).await;
+    let total = site.counted((requests + rounds) as u64).await;
     assert_eq!(total["errors"], 0, "{total}");
 }
 

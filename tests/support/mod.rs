@@ -57,10 +57,17 @@ pub fn filling(stream: &str) -> String {
     }
 }
 
-/// The upstream's stream as the gateway gives it on: with the [`filling`], and no other byte changed.
+/// Antigravity's answer as the gateway gives it on: a stream with the [`filling`], any other with the stop reason of its
+/// calls, and no other byte changed.
 pub fn filled(stream: &str) -> String {
     let filling = filling(stream);
     if filling.is_empty() {
+        if stream.contains("\"type\":\"tool_use\"") {
+            return stream.replace(
+                "\"stop_reason\":\"end_turn\"",
+                "\"stop_reason\":\"tool_use\"",
+            );
+        }
         return stream.to_owned();
     }
     let (before, delta) = stream

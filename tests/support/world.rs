@@ -77,9 +77,14 @@ pub fn toml(setup: &Setup, upstream: &str) -> String {
         true => "",
         false => "[upstreams.default.limits]\nconnect_s = 30",
     };
+    let (base, speaks) = match setup.sim.generation {
+        Generation::OpenAi => ("/v1", "profile = \"openai\"\nhealth = \"none\"\n"),
+        Generation::Anthropic => ("", "profile = \"anthropic\"\nhealth = \"none\"\n"),
+        Generation::V2_0 | Generation::V2_7 => ("", ""),
+    };
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[metrics]\nlisten = \"127.0.0.1:0\"\n[store]\ndata_dir = \"data\"\n\
-         [upstreams.default]\nurl = \"{upstream}\"\n{}\n{patient}\n{}\n",
+         [upstreams.default]\nurl = \"{upstream}{base}\"\n{speaks}{}\n{patient}\n{}\n",
         setup.server, setup.upstream, setup.toml
     )
 }

@@ -4,5 +4,9 @@
 mod support;
 
 mod counting;
+mod fallbacks;
+mod read_only;
+mod rig;
+mod served;
 mod trouble;
 mod usage_crash;

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use luna::simulate::{Generation, Running, SimConfig, spawn};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::rig::Rig;
 use crate::support::binary::Luna;
 use crate::support::eventually;
-use crate::support::world::{CHAINS, Setup, ask, client, toml};
+use crate::support::world::ask;
 
 const FLUSH: Duration = Duration::from_millis(200);
 /// What a busy machine may add to a beat: the threads of several test programs share two cores.
@@ -31,90 +31,29 @@ fn rounds(short: u64, long: u64) -> u64 {
     }
 }
 
-struct Rig {
-    folder: tempfile::TempDir,
-    sim: Running,
-    http: reqwest::Client,
-    admin: String,
-    key: String,
-}
-
-impl Rig {
-    /// A gateway that has run once, with its keys.
-    async fn new() -> (Self, Luna) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = SimConfig::new(Generation::V2_7);
-        config.time_scale = 0.02;
-        config.hash_bodies = false;
-        let sim = spawn(config).await.unwrap();
-        // Compactions fall into every round.
-        let setup = Setup {
-            toml: "[usage]\ncompact_s = 0.3\n".to_owned(),
-            ..Setup::default()
-        };
-        let luna = Luna::serve(folder.path(), &toml(&setup, &sim.url()), CHAINS);
-        // It may be read from the pipe a moment after the gateway serves.
-        eventually("an admin key", Duration::from_secs(5), || async {
-            luna.out().iter().any(|line| line.starts_with("luna-"))
-        })
-        .await;
-        let admin = luna.admin_key();
-        let http = client();
-        let made: Value = http
-            .post(luna.url("/admin/keys"))
-            .header("x-api-key", &admin)
-            .json(&json!({"name": "tester"}))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        let key = made["key"].as_str().unwrap().to_owned();
-        let rig = Self {
-            folder,
-            sim,
-            http,
-            admin,
-            key,
-        };
-        (rig, luna)
-    }
-
-    async fn usage(&self, luna: &Luna) -> Value {
-        let request = self.http.get(luna.url("/admin/usage"));
-        let answer = request.header("x-api-key", &self.admin).send().await;
-        answer.unwrap().json().await.unwrap()
-    }
-
-    /// Clients that ask without a pause until they are told to stop; when each answer was complete.
-    fn load(&self, luna: &Luna) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
-        let done = Arc::new(Mutex::new(Vec::new()));
-        let mut tasks = Vec::new();
-        for number in 0..CLIENTS {
-            let (http, url, key) = (
-                self.http.clone(),
-                luna.url("/v1/messages"),
-                self.key.clone(),
-            );
-            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
-            tasks.push(tokio::spawn(async move {
-                let body = ask("claude-sonnet-4-6", number % 2 == 0);
-                while !stop.load(Ordering::Relaxed) {
-                    let request = http.post(&url).header("x-api-key", &key).json(&body);
-                    let Ok(answer) = request.send().await else {
-                        continue;
-                    };
-                    let sound = answer.status() == 200;
-                    if let (true, Ok(_)) = (sound, answer.bytes().await) {
-                        done.lock().unwrap().push(Instant::now());
-                    }
+/// Clients that ask without a pause until they are told to stop; when each answer was complete.
+fn load(rig: &Rig, luna: &Luna) -> Load {
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for number in 0..CLIENTS {
+        let (http, url, key) = (rig.http.clone(), luna.url("/v1/messages"), rig.key.clone());
+        let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+        tasks.push(tokio::spawn(async move {
+            let body = ask("claude-sonnet-4-6", number % 2 == 0);
+            while !stop.load(Ordering::Relaxed) {
+                let request = http.post(&url).header("x-api-key", &key).json(&body);
+                let Ok(answer) = request.send().await else {
+                    continue;
+                };
+                let sound = answer.status() == 200;
+                if let (true, Ok(_)) = (sound, answer.bytes().await) {
+                    done.lock().unwrap().push(Instant::now());
                 }
-            }));
-        }
-        Load { stop, done, tasks }
+            }
+        }));
     }
+    Load { stop, done, tasks }
 }
 
 struct Load {
@@ -165,7 +104,7 @@ async fn kill_9_loses_at_most_a_beat_and_counts_nothing_twice() {
     let (mut before, mut worst, mut lost_in_all) = (0, Duration::ZERO, 0);
     for round in 0..rounds {
         let asked_before = rig.sim.handle().totals();
-        let load = rig.load(&luna);
+        let load = load(&rig, &luna);
         let began = Instant::now();
         // No two rounds end at the same place of a beat or a compaction.
         tokio::time::sleep(Duration::from_millis(600 + round * 137 % 400)).await;
@@ -223,8 +162,9 @@ async fn kill_9_loses_at_most_a_beat_and_counts_nothing_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_loses_nothing() {
     let (rig, mut luna) = Rig::new().await;
-    for round in 0..rounds(3, 20) {
-        let load = rig.load(&luna);
+    let rounds = rounds(3, 20);
+    for round in 0..rounds {
+        let load = load(&rig, &luna);
         tokio::time::sleep(Duration::from_millis(300 + round * 137 % 400)).await;
         luna.signal("TERM");
         let status = luna.wait(Duration::from_secs(60));
@@ -247,5 +187,7 @@ async fn sigterm_loses_nothing() {
         }
         check_files(rig.folder.path(), &usage);
     }
+    let ledger = rig.sim.handle().totals();
+    eprintln!("{rounds} rounds: {} requests, all counted", ledger.requests);
     rig.sim.stop().await;
 }

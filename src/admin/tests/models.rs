@@ -35,7 +35,7 @@ async fn each_client_gets_its_shape() {
     let json = anthropic.json();
     assert_eq!(
         json["data"][3],
-        json!({"type": "model", "id": "gpt-4o", "display_name": "gpt-4o", "created_at": "1970-01-01T00:00:00Z"})
+        json!({"type": "model", "id": "gpt-4o", "display_name": "gpt-4o", "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active"})
     );
     assert_eq!(
         (&json["first_id"], &json["last_id"], &json["has_more"]),

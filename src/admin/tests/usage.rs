@@ -1,5 +1,7 @@
 //! Usage over the API.
 
+use std::collections::HashMap;
+
 use super::*;
 use serde_json::json;
 
@@ -25,6 +27,53 @@ async fn totals_by_key_and_model() {
     assert_eq!(json["total"]["cost_usd"], Value::Null);
     assert_eq!(json["keys"][&alice]["requests"], 2);
     assert_eq!(json["models"]["claude-opus"]["input_tokens"], 40);
+}
+
+#[tokio::test]
+async fn every_key_has_its_row_from_its_first_moment_on() {
+    let (house, ..) = house();
+    let rows = async || {
+        let json = house.admin("/admin/usage").send().await.json();
+        let rows = json["keys"].as_object().unwrap().clone();
+        let of = |(id, usage): (String, Value)| (id, usage["requests"].as_u64().unwrap());
+        rows.into_iter().map(of).collect::<HashMap<_, _>>()
+    };
+    let before = rows().await;
+    assert_eq!((before["gone"], before["admin"], before.len()), (1, 1, 4));
+    let (idle, _) = house.key("idle", &[]);
+    let with = rows().await;
+    assert_eq!((with[&idle], with.len()), (0, 5));
+    let deleted = house.admin(&format!("DELETE /admin/keys/{idle}"));
+    assert_eq!(deleted.send().await.status, 200);
+    assert_eq!(rows().await, before, "nothing is left to show of it");
+    // Nobody has asked yet.
+    let house = House::new();
+    let json = house.admin("/admin/usage").send().await.json();
+    assert_eq!(json["keys"]["admin"]["requests"], 0);
+    assert_eq!(json["keys"]["admin"]["cost_usd"], Value::Null);
+}
+
+#[tokio::test]
+async fn lost_requests_have_a_metric() {
+    let (house, ..) = house();
+    let scrape = async || {
+        let request = Request::builder().uri("/metrics").body(Body::empty());
+        let router = crate::admin::metrics_router(house.state.clone());
+        let answer = router.oneshot(request.unwrap()).await.unwrap();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+        String::from_utf8(bytes.unwrap().to_vec()).unwrap()
+    };
+    assert!(scrape().await.contains("\nluna_usage_lost_total 0\n"));
+    house.state.usage.stop().unwrap();
+    // Nobody takes them in any more.
+    house.used("alice", "claude-opus", NOON);
+    house.used("alice", "claude-opus", NOON);
+    let text = scrape().await;
+    assert!(text.contains("\nluna_usage_lost_total 2\n"), "{text}");
+    assert!(
+        scrape().await.contains("\nluna_usage_lost_total 2\n"),
+        "not again"
+    );
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ impl StreamAnswer {
     /// stops (contracts/conversion.md, sections 3 and 5).
     pub(super) fn complete(&mut self) -> Option<Bytes> {
         let converter = self.converter.as_mut()?;
-        let owed = self.watch.stopped() || converter.is_complete();
+        let owed = self.watch.stop_reason().is_some() || converter.is_complete();
         if !self.watch.committed() || !owed || self.completed {
             return None;
         }

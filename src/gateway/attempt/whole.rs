@@ -21,6 +21,7 @@ pub(super) struct WholeAnswer {
     /// Set once the answer outgrew what is held: it streams through from then on.
     tail: Option<UsageTail>,
     pub(super) usage: UsageSeen,
+    pub(super) stop_reason: Option<String>,
     pub(super) finished: bool,
 }
 
@@ -46,6 +47,7 @@ impl WholeAnswer {
             return match lane::whole(lane, body) {
                 Ok((body, answer)) => {
                     self.usage = answer.usage;
+                    self.stop_reason = answer.stop_reason;
                     self.finished = true;
                     Ok(Passed::Done(body))
                 }

@@ -207,6 +207,40 @@ fn reasons_are_right_when_a_skipped_tier_is_tried_after_all() {
 }
 
 #[test]
+fn it_fell_back_when_another_tier_than_the_first_was_asked() {
+    // One tier, failed.
+    let mut trail = Trail::new();
+    assert!(step(&book(), &route(&["a"]), &mut trail, T0).is_some());
+    trail.failed(0, overloaded());
+    assert_eq!(step(&book(), &route(&["a"]), &mut trail, T0), None);
+    assert_eq!((reasons(&trail).len(), trail.fell_back()), (1, false));
+    // Nobody was asked.
+    let book = book();
+    poll(&book, T0, &[("a", 0.0, SOON), ("b", 0.0, SOON)]);
+    let mut trail = Trail::new();
+    assert_eq!(step(&book, &route(&["a", "b"]), &mut trail, T0), None);
+    assert_eq!((reasons(&trail).len(), trail.fell_back()), (2, false));
+    // The first failed, nobody else was asked.
+    let mut trail = Trail::new();
+    assert_eq!(
+        step(&book, &route(&["c", "b"]), &mut trail, T0).unwrap().0,
+        0
+    );
+    trail.failed(0, overloaded());
+    assert_eq!(step(&book, &route(&["c", "b"]), &mut trail, T0), None);
+    assert!(!trail.fell_back());
+    // The first was skipped, the second is asked.
+    let mut trail = Trail::new();
+    assert_eq!(
+        step(&book, &route(&["a", "c"]), &mut trail, T0).unwrap().0,
+        1
+    );
+    assert!(trail.fell_back());
+    trail.failed(1, overloaded());
+    assert!(trail.fell_back(), "however it ended");
+}
+
+#[test]
 fn a_tier_that_frees_up_meanwhile_is_taken() {
     let book = book();
     fail(&book, "a", T0, 1, &overloaded());

@@ -6,8 +6,9 @@ use super::super::raw::Node;
 use super::openai::function_name;
 use super::{Rule, broken, rule};
 
-/// `reasoning_content` is what servers like DeepSeek's want back on a tool's turn.
-const MESSAGE_FIELDS: [&str; 9] = [
+/// `reasoning_content` is what servers like DeepSeek's want back on a tool's turn; `annotations` is in every answer that
+/// an SDK gives back as it came.
+const MESSAGE_FIELDS: [&str; 10] = [
     "role",
     "content",
     "name",
@@ -17,6 +18,7 @@ const MESSAGE_FIELDS: [&str; 9] = [
     "tool_call_id",
     "function_call",
     "reasoning_content",
+    "annotations",
 ];
 pub(super) fn check(body: Node<'_>) -> Rule {
     let messages = body.get("messages").and_then(Node::items);

@@ -302,15 +302,26 @@ fn sums_stand_still_at_the_top() {
 fn hours_of_many_days_do_not_stay_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
+    store.hour_cells_kept = 35;
     for days in 0..60 {
         store.apply(&request(NOW - days * DAY, "key_a", "opus"));
     }
     store.compact(NOW, &mut taker()).unwrap();
     let loaded = |store: &Store| store.book.days.values().filter(|day| day.loaded()).count();
     assert_eq!(loaded(&store), 35);
-    assert_eq!(
-        hours(&mut store, "2026-09-26", "2026-10-20").hours.len(),
-        25
-    );
-    assert!(loaded(&store) <= 37);
+    let older = hours(&mut store, "2026-09-26", "2026-10-20").hours;
+    assert_eq!(older.len(), 25);
+    assert_eq!(loaded(&store), 35);
+    // Those that were asked for stay, and the oldest of the others went.
+    let is_loaded = |store: &Store, date: &str| store.book.days[&date.parse().unwrap()].loaded();
+    assert!(is_loaded(&store, "2026-09-26") && is_loaded(&store, "2026-11-24"));
+    assert!(!is_loaded(&store, "2026-10-25"));
+    // A start reads what fits, and the answers are the same.
+    let mut again = open(dir.path());
+    assert_eq!(loaded(&again), 0);
+    again.hour_cells_kept = 35;
+    again.read_recent_hours().unwrap();
+    assert_eq!(loaded(&again), 35);
+    assert!(is_loaded(&again, "2026-11-24") && !is_loaded(&again, "2026-09-26"));
+    assert_eq!(hours(&mut again, "2026-09-26", "2026-10-20").hours, older);
 }

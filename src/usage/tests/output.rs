@@ -98,6 +98,23 @@ fn a_finished_request_is_a_journal_line() {
 }
 
 #[test]
+fn json_as_text_is_that_of_the_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = example(dir.path());
+    store.apply(&request(NOW, "key_a", "a \"b\", c"));
+    let range = DayRange::parse(None, None, store.zone(), NOW).unwrap();
+    for key in [None, Some("key_b"), Some("nobody")] {
+        let days = store.days(range, key, None);
+        let whole = serde_json::to_vec(&days.daily()).unwrap();
+        assert_eq!(days.json(), whole, "{key:?}");
+    }
+    let range = HourRange::parse(None, None, store.zone(), NOW).unwrap();
+    let hours = store.hours(range, None, None).unwrap();
+    let whole = serde_json::to_vec(&hours.hourly()).unwrap();
+    assert_eq!(hours.json(), whole);
+}
+
+#[test]
 fn csv_has_one_row_for_each_key_and_model() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = example(dir.path());

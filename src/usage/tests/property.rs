@@ -107,8 +107,6 @@ struct World {
     pending: Vec<One>,
     /// What a power cut can take from `safe`, by the end of its line.
     unsynced: Vec<(u64, One)>,
-    /// With the folder in trouble keys.json went ahead of the days and the journal.
-    ahead: bool,
 }
 
 const KEYS: [&str; 3] = ["key_a", "key_b", "key_c"];
@@ -162,7 +160,6 @@ impl World {
             safe: Model::new(),
             pending: Vec::new(),
             unsynced: Vec::new(),
-            ahead: false,
             dir,
         }
     }
@@ -213,7 +210,6 @@ impl World {
     fn compact(&mut self) -> Result<(), String> {
         self.flush();
         let result = self.store.compact(self.now, &mut self.sink);
-        self.ahead |= self.blocked();
         if result.is_ok() {
             // Nothing that waits would be lost now, though the journal does not have it.
             self.safe = self.model.clone();
@@ -238,15 +234,7 @@ impl World {
         self.current = None;
         self.pending.clear();
         self.unsynced.clear();
-        self.ahead = false;
         self.model = self.safe.clone();
-    }
-
-    fn crash(&mut self) {
-        if self.ahead && self.model != self.safe {
-            *self.keys.lock().unwrap() = Keys::default();
-        }
-        self.reopen();
     }
 
     fn run(&mut self, step: &Step) {
@@ -291,7 +279,7 @@ impl World {
                 if !self.blocked() {
                     self.keys.lock().unwrap().refuse = true;
                     let _ = self.compact();
-                    self.crash();
+                    self.reopen();
                 }
             }
             Step::Restart => {
@@ -313,7 +301,7 @@ impl World {
                         add(&mut self.safe, *one);
                     }
                 }
-                self.crash();
+                self.reopen();
             }
             Step::PowerCut { lost, zeros } => {
                 if self.blocked() || self.unsynced.is_empty() {
@@ -334,7 +322,7 @@ impl World {
                 let torn = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
                 torn.set_len(keep).unwrap();
                 torn.set_len(keep + *zeros as u64).unwrap();
-                self.crash();
+                self.reopen();
             }
             Step::Block => {
                 if !self.blocked() {

@@ -214,7 +214,6 @@ fn a_stop_in_trouble_says_what_is_missing() {
 fn a_damaged_file_keeps_it_from_starting() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("usage")).unwrap();
-    std::fs::write(dir.path().join("usage/2026-11-24.json"), "{").unwrap();
     let params = Params {
         dir: dir.path().join("usage"),
         timezone: "UTC".to_owned(),
@@ -224,10 +223,18 @@ fn a_damaged_file_keeps_it_from_starting() {
         keep_days: 1095,
         clock: Arc::new(|| NOW),
     };
-    let error = Owner::start(params, Known::default(), taker())
-        .err()
-        .unwrap();
-    assert!(matches!(error, OpenError::Damaged(_)));
+    let hours = r#"{"version": 1, "date": "2026-11-24", "timezone": "UTC", "day": {},
+        "hours": {"2026-11-24T08:00:00Z": {"key_a": {"opus": {"requests": -1}}}}}"#;
+    for (text, line) in [("{", 1), (hours, 2)] {
+        let path = dir.path().join("usage/2026-11-24.json");
+        std::fs::write(&path, text).unwrap();
+        let error = Owner::start(params.clone(), Known::default(), taker());
+        let error = error.err().unwrap();
+        assert!(matches!(error, OpenError::Damaged(_)));
+        let place = format!("2026-11-24.json:{line}:");
+        assert!(error.to_string().contains(&place), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
 }
 
 #[test]

@@ -129,8 +129,9 @@ fn absurd_times_do_no_harm() {
     store.apply(&request(0, "key_a", "opus"));
     store.apply(&request(u64::MAX, "key_a", "opus"));
     store.compact(NOW, &mut taker()).unwrap();
-    let again = Store::open(kept, Known::default()).unwrap();
+    let mut again = Store::open(kept, Known::default()).unwrap();
     assert_eq!(again.totals().total.counters.requests, 2);
+    again.read_recent_hours().unwrap();
 }
 
 fn days(from: Option<&str>, to: Option<&str>) -> Result<String, RangeError> {

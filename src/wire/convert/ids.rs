@@ -23,12 +23,18 @@ pub fn clean_id(id: &str) -> Cow<'_, str> {
 pub fn made_id(prefix: &str, seed: &[u8]) -> String {
     let mut made = String::with_capacity(prefix.len() + HEX);
     made.push_str(prefix);
-    for byte in Sha256::digest(seed).iter().take(HEX / 2) {
-        for digit in [byte >> 4, byte & 15] {
-            made.extend(char::from_digit(u32::from(digit), 16));
-        }
-    }
+    push_hex(&mut made, &Sha256::digest(seed), HEX);
     made
+}
+
+/// Appends the first `digits` hexadecimal digits of `bytes`.
+pub(super) fn push_hex(text: &mut String, bytes: &[u8], digits: usize) {
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    text.extend(
+        nibbles
+            .take(digits)
+            .filter_map(|nibble| char::from_digit(u32::from(nibble), 16)),
+    );
 }
 
 #[cfg(test)]

@@ -2,14 +2,26 @@
 //! only carried.
 //!
 //! Invariants: what [`Writer`] gives is valid JSON as long as what is put in raw is; a lone surrogate never gets out
-//! as text ([`text`] and [`literal`] refuse it).
+//! as text ([`text`] and [`literal`] refuse it); what is read takes memory in proportion to what is carried, because
+//! objects and arrays of no honest size are refused, not read ([`MEMBERS_MAX`], [`ELEMENTS_MAX`]).
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+mod surrogates;
+
+pub use surrogates::has_lone_surrogate;
+
+/// Members of an [`Object`]: a tiny one takes ten times its bytes in memory. Schemas and arguments, which may have more,
+/// are carried raw.
+pub const MEMBERS_MAX: usize = 4096;
+/// Elements of an [`array`].
+pub const ELEMENTS_MAX: usize = 1_000_000;
+const TOO_MANY_MEMBERS: &str = "an object has too many members";
 
 /// What a JSON value is, told by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +102,11 @@ impl<'a> Object<'a> {
             .map(|(key, value)| (key.as_ref(), *value))
     }
 
+    /// How many members there are, nulls and repeated keys too.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -98,9 +115,6 @@ impl<'a> Object<'a> {
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
-
-        #[derive(Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
         impl<'de> Visitor<'de> for Members {
             type Value = Object<'de>;
@@ -112,6 +126,9 @@ impl<'de> Deserialize<'de> for Object<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut members = Vec::new();
                 while let Some(Key(key)) = map.next_key()? {
+                    if members.len() == MEMBERS_MAX {
+                        return Err(A::Error::custom(TOO_MANY_MEMBERS));
+                    }
                     members.push((key, map.next_value()?));
                 }
                 Ok(Object { members })
@@ -122,12 +139,90 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// The elements of an array; `None` when `raw` is none.
-pub fn array(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    if kind(raw) != Kind::Array {
-        return None;
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The member called `name` of an object of any size, found without keeping the others; of two the last one. `None`:
+/// `raw` is no object; `Some(None)`: it has no such member.
+pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<Option<&'a RawValue>> {
+    struct Last<'n>(&'n str);
+
+    impl<'de> Visitor<'de> for Last<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut last = None;
+            while let Some(Key(key)) = map.next_key()? {
+                if key == self.0 {
+                    last = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(last)
+        }
     }
-    serde_json::from_str(raw.get()).ok()
+
+    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    deserializer.deserialize_map(Last(name)).ok()
+}
+
+/// The elements of an array; `None` when `raw` is none, or has more than [`ELEMENTS_MAX`].
+pub fn array(raw: &RawValue) -> Option<Vec<&RawValue>> {
+    struct Elements<'a>(Vec<&'a RawValue>);
+
+    impl<'de> Deserialize<'de> for Elements<'de> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_seq(All)
+        }
+    }
+
+    struct All;
+
+    impl<'de> Visitor<'de> for All {
+        type Value = Elements<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Elements<'de>, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = seq.next_element()? {
+                if elements.len() == ELEMENTS_MAX {
+                    return Err(A::Error::custom("an array has too many elements"));
+                }
+                elements.push(element);
+            }
+            Ok(Elements(elements))
+        }
+    }
+
+    let elements: Elements<'_> = serde_json::from_str(raw.get()).ok()?;
+    Some(elements.0)
+}
+
+/// Whether a body was refused for [`MEMBERS_MAX`].
+pub fn is_too_many(error: &serde_json::Error) -> bool {
+    error.is_data() && error.to_string().starts_with(TOO_MANY_MEMBERS)
+}
+
+/// Why a value that should be `wanted` (`an object`) cannot be read as one, for error texts: `must be an object, not
+/// null`.
+pub fn unfit(wanted: &str, raw: &RawValue) -> String {
+    match kind(raw) {
+        Kind::Object if wanted.contains("an object") => format!(
+            "cannot be read: it has more than {MEMBERS_MAX} members, or a key that is no Unicode text"
+        ),
+        Kind::Array if wanted.contains("an array") => {
+            format!("cannot be read: it has more than {ELEMENTS_MAX} elements")
+        }
+        other => format!("must be {wanted}, not {}", other.named()),
+    }
 }
 
 /// A string, borrowed when it has no escapes; `None` when `raw` is none, or holds a lone surrogate.
@@ -273,83 +368,4 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may stop where it fails")]
-
-    use super::*;
-
-    fn raw(text: &str) -> &RawValue {
-        serde_json::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn members_keep_order_digits_and_the_last_of_two() {
-        let object =
-            Object::parse(br#"{"b":1e400,"a":{"z":1.0,"y":2},"b":12345678901234567890123}"#)
-                .unwrap();
-        assert_eq!(object.get("b").unwrap().get(), "12345678901234567890123");
-        assert_eq!(object.get("a").unwrap().get(), r#"{"z":1.0,"y":2}"#);
-        let keys: Vec<&str> = object.iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["b", "a", "b"]);
-        assert!(Object::parse(b"[1]").is_err());
-        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
-    }
-
-    #[test]
-    fn null_is_absent() {
-        let object = Object::parse(br#"{"a":null,"\u0062":"x"}"#).unwrap();
-        assert!(object.get("a").is_none());
-        assert_eq!(object.text("b").unwrap(), "x");
-    }
-
-    #[test]
-    fn lone_surrogates_are_no_text() {
-        assert!(literal(raw(r#""\ud800""#)).is_none());
-        assert!(text(raw(r#""\ud800""#)).is_none());
-        assert_eq!(
-            literal(raw(r#""\ud83d\ude00\/""#)),
-            Some(r#""\ud83d\ude00\/""#)
-        );
-        assert_eq!(literal(raw("1")), None);
-    }
-
-    #[test]
-    fn blank_is_white_space_in_any_spelling() {
-        for blank in [
-            r#""""#,
-            r#"" ""#,
-            r#""\n \t""#,
-            r#""\u0020\u00a0""#,
-            "\"\u{3000}\"",
-        ] {
-            assert!(is_blank_literal(blank), "{blank}");
-        }
-        for said in [
-            r#""x""#,
-            r#"" x""#,
-            r#""\\""#,
-            r#""\"""#,
-            r#""\u0041""#,
-            "\"é\"",
-        ] {
-            assert!(!is_blank_literal(said), "{said}");
-        }
-    }
-
-    #[test]
-    fn the_writer_puts_the_commas() {
-        let mut w = Writer::default();
-        w.open_object()
-            .key("a")
-            .open_array()
-            .number(1)
-            .text("x\"\n");
-        w.open_object().close_object().close_array();
-        w.key("b").null().key("c").flag(true).key("d").raw("1e400");
-        w.close_object();
-        assert_eq!(
-            String::from_utf8(w.into_bytes()).unwrap(),
-            r#"{"a":[1,"x\"\n",{}],"b":null,"c":true,"d":1e400}"#
-        );
-    }
-}
+mod tests;

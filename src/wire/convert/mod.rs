@@ -6,16 +6,19 @@
 //! in; digits, key order and escapes of schemas and tool arguments are copied, never rebuilt; text is never trimmed or
 //! joined. Each request conversion starts from the client's own body. What cannot be carried is a [`Rejection`] when the
 //! answer would be wrong without it, else a [`Warnings`] entry.
-//! Neighbours: `json` reads and writes, `names` and `ids` make what the other side accepts, `gateway` decides when.
+//! Neighbours: `json` reads and writes, `literal` copies text, `names` and `ids` make what the other side accepts, `gateway` decides when.
 
 pub mod a2o;
 pub mod ids;
 pub mod json;
+pub mod literal;
 pub mod names;
 pub mod o2a;
 pub mod stops;
 
 pub use o2a::is_known_stop_reason;
+
+use crate::wire::error::Details;
 
 /// What the upstream of one attempt can carry, for the model that is asked (contracts/conversion.md, section 0).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,8 @@ pub struct Rejection {
     pub param: Option<String>,
     /// What is wrong and what to do; holds nothing of the client's content but short names.
     pub message: String,
+    /// `error.details` for an Anthropic client.
+    pub details: Option<Details>,
 }
 
 impl Rejection {
@@ -131,6 +136,7 @@ impl Rejection {
         Self {
             param: Some(param.into()),
             message: message.into(),
+            details: None,
         }
     }
 
@@ -138,6 +144,7 @@ impl Rejection {
         Self {
             param: None,
             message: message.into(),
+            details: None,
         }
     }
 }

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use super::ids::push_hex;
+
 /// Longest name that every upstream takes, in bytes.
 pub const NAME_MAX: usize = 64;
 const HEX: usize = 8;
@@ -84,11 +86,7 @@ fn made_plain(name: &str, round: u32) -> String {
         .take(NAME_MAX - HEX - 1)
         .collect();
     made.push('_');
-    for byte in hash.finalize().iter().take(HEX / 2) {
-        for digit in [byte >> 4, byte & 15] {
-            made.extend(char::from_digit(u32::from(digit), 16));
-        }
-    }
+    push_hex(&mut made, &hash.finalize(), HEX);
     made
 }
 

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::text::Counter;
-use super::{CountError, REQUEST, input_tokens};
+use super::{CountError, REQUEST, estimate, input_tokens};
+use crate::wire::convert::json::Object;
 
 fn count(body: &Value) -> u64 {
     input_tokens(body.to_string().as_bytes()).unwrap()
@@ -153,5 +154,30 @@ proptest! {
         counter.literal(&inner);
         counter.json(&inner);
         let _ = said(&json!([{"type": "image", "source": {"data": inner}}, {"type": inner}]));
+    }
+}
+
+/// The rough number stays near the careful one, and costs no more for a longer text.
+#[test]
+fn the_sample_is_near_the_whole() {
+    for (name, text) in [
+        (
+            "prose",
+            "The quick brown fox jumps over 13 lazy dogs, and again. ",
+        ),
+        (
+            "code",
+            "fn main() {\\n    let x = vec![1, 2, 3];\\n    println!(\\\"{x:?}\\\");\\n}\\n",
+        ),
+        ("han", "今天的天气很好，我们去公园散步吧。"),
+    ] {
+        let body = format!(
+            r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#,
+            text.repeat(2_000)
+        );
+        let careful = input_tokens(body.as_bytes()).unwrap();
+        let rough = estimate(&Object::parse(body.as_bytes()).unwrap());
+        let off = rough.abs_diff(careful) * 100 / careful;
+        assert!(off <= 10, "{name}: {rough} for {careful}");
     }
 }

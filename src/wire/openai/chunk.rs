@@ -34,6 +34,7 @@ const SAYING: [&str; 7] = [
 /// What is searched for in every chunk of a stream; preparing a search costs more than the search.
 struct Keys {
     escape: Finder<'static>,
+    role: Finder<'static>,
     error: Finder<'static>,
     /// Each with the only value that it may have.
     settled: [(Finder<'static>, &'static [u8]); 3],
@@ -41,6 +42,7 @@ struct Keys {
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     escape: Finder::new(br"\u"),
+    role: Finder::new(b"\"role\""),
     error: Finder::new(b"\"error\""),
     settled: [
         (Finder::new(b"\"finish_reason\""), b"null"),
@@ -49,7 +51,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     ],
 });
 
-/// Whether this is a chunk of the first choice that tells neither usage nor an end nor an error. Searches for the few
+/// Whether this is a chunk of the first choice that tells neither a role nor usage nor an end nor an error. Searches for the few
 /// keys that matter and decodes nothing; a chunk that it cannot be sure of is not hot.
 pub(super) fn is_hot(event: &Event) -> bool {
     let Some(data) = one_line(&event.raw) else {
@@ -59,6 +61,7 @@ pub(super) fn is_hot(event: &Event) -> bool {
     // An escaped key would not be found.
     keys.escape.find(data).is_none()
         && keys.error.find(data).is_none()
+        && keys.role.find(data).is_none()
         && keys
             .settled
             .iter()
@@ -93,6 +96,7 @@ pub(super) struct Chunk<'a> {
     pub(super) has_choices: bool,
     pub(super) usage: Option<&'a RawValue>,
     pub(super) model: Option<Cow<'a, str>>,
+    pub(super) id: Option<Cow<'a, str>>,
     /// It tells of an error.
     pub(super) is_error: bool,
 }
@@ -100,6 +104,8 @@ pub(super) struct Chunk<'a> {
 pub(super) struct Choice<'a> {
     pub(super) index: u64,
     pub(super) says: bool,
+    /// Its delta names a role, as the first one of a stream does.
+    pub(super) begins: bool,
     pub(super) finish: Option<Cow<'a, str>>,
 }
 
@@ -118,6 +124,7 @@ impl<'a> Chunk<'a> {
                 .collect(),
             usage: usage_of(&object),
             model: object.text("model"),
+            id: object.text("id"),
             is_error: is_error(&object),
         })
     }
@@ -127,11 +134,11 @@ impl<'a> Choice<'a> {
     fn read(raw: &'a RawValue) -> Option<Self> {
         let choice = Object::of(raw)?;
         let said = choice.get("delta").or_else(|| choice.get("message"));
+        let said = said.and_then(Object::of);
         Some(Self {
+            begins: said.as_ref().is_some_and(|said| said.get("role").is_some()),
             index: choice.get("index").and_then(json::whole).unwrap_or(0),
-            says: said
-                .and_then(Object::of)
-                .is_some_and(|said| says_something(&said)),
+            says: said.as_ref().is_some_and(says_something),
             // Some upstreams have an empty one where others have null.
             finish: choice
                 .text("finish_reason")

@@ -38,6 +38,8 @@ pub struct StreamWatch {
     ended: u64,
     usage: UsageSeen,
     model: Option<String>,
+    /// Of the completion that the chunks belong to.
+    id: Option<String>,
     finish_reason: Option<String>,
     /// How the upstream writes a chunk of text.
     frame: Option<Frame>,
@@ -56,6 +58,7 @@ impl StreamWatch {
             ended: 0,
             usage: UsageSeen::default(),
             model: None,
+            id: None,
             finish_reason: None,
             frame: None,
             strange: 0,
@@ -189,6 +192,18 @@ impl StreamWatch {
         if let Some(usage) = chunk.usage {
             self.usage.merge_openai(usage.get().as_bytes());
         }
+        // Some upstreams give every chunk an id of its own; another id that begins with a role is another answer.
+        let begins = chunk.choices.iter().any(|choice| choice.begins);
+        let mut restarts = false;
+        if let Some(id) = chunk.id.and_then(short) {
+            restarts = begins && self.id.as_ref().is_some_and(|first| *first != id);
+            if begins || self.id.is_none() {
+                self.id = Some(id);
+            }
+        }
+        if restarts && self.committed {
+            return Err(StreamFault::SecondStart);
+        }
         let mut commits = false;
         for choice in &chunk.choices {
             let bit = 1 << choice.index.min(MAX_CHOICES);
@@ -216,7 +231,13 @@ impl StreamWatch {
         if !commits && self.ended != 0 && chunk.usage.is_some() {
             return Err(StreamFault::Empty);
         }
-        Ok(if commits { Step::Commit } else { Step::Hold })
+        Ok(match (commits, restarts) {
+            (true, false) => Step::Commit,
+            (false, false) => Step::Hold,
+            // A first chunk that says something at once would have to restart and commit; it is rare, and a fault.
+            (true, true) => return Err(StreamFault::SecondStart),
+            (false, true) => Step::Restart,
+        })
     }
 
     fn on_done(&mut self) -> Result<Step, StreamFault> {

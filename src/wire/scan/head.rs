@@ -9,7 +9,8 @@ pub struct Head {
     pub model: Option<ModelField>,
     /// Whether the answer shall be a stream; false when missing or null.
     pub stream: bool,
-    /// There is a top-level `stop_sequences`, `tool_choice` or `output_config`: some upstreams ignore them without a word.
+    /// There is a top-level `stop_sequences`, `tool_choice`, `output_config` or `thread`: some upstreams ignore them
+    /// without a word.
     pub delicate: bool,
 }
 

@@ -240,6 +240,15 @@ def structured(cell):
     calls = message_of(called).tool_calls
     assert [call.function.parsed_arguments for call in calls] == [Lookup(city="Oslo", days=3)], called
     assert called.choices[0].finish_reason == "tool_calls", called
+
+    # What was cut or refused is not taken for the structure that was asked for.
+    for reason, wanted in (("max_tokens", openai.LengthFinishReasonError), ("refusal", openai.ContentFilterFinishReasonError)):
+        told = order(text="{", stop_reason=reason)
+        try:
+            completions.parse(**ask(told, cell["model"], response_format=Weather))
+        except wanted:
+            continue
+        raise AssertionError(f"{reason} was taken for a whole answer")
     return {"parsed": parsed.model_dump()}
 
 

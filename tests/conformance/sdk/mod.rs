@@ -1,8 +1,42 @@
-//! The official `anthropic` Python SDK through the gateway. The scripts are in `python/`; they assert
-//! what they see and print a result, which is compared here with what the upstream saw.
+//! The official SDKs through the gateway: Python and Node, Anthropic's and OpenAI's. The scripts are in `python/` and
+//! `node/`; they assert what they see and print a result, which is compared here with what the upstream saw.
+
+/// A test for each SDK out of a function that takes the SDK.
+macro_rules! with_each_sdk {
+    ($test:ident) => {
+        mod $test {
+            use super::super::Sdk;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn python_openai() {
+                super::$test(Sdk::PythonOpenai).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn python_anthropic() {
+                super::$test(Sdk::PythonAnthropic).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn node_openai() {
+                super::$test(Sdk::NodeOpenai).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn node_anthropic() {
+                super::$test(Sdk::NodeAnthropic).await;
+            }
+        }
+    };
+}
 
 mod answers;
+mod broken;
 mod errors;
+mod failing;
+mod kinds;
+mod refused;
+pub mod trio;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +47,35 @@ use crate::support::world::World;
 
 const FIRST: &str = "claude-sonnet-4-6";
 const SECOND: &str = "gemini-3-flash";
+
+/// Which SDK drives a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sdk {
+    PythonAnthropic,
+    PythonOpenai,
+    NodeAnthropic,
+    NodeOpenai,
+}
+
+impl Sdk {
+    pub const fn is_openai(self) -> bool {
+        matches!(self, Self::PythonOpenai | Self::NodeOpenai)
+    }
+
+    /// The script of this SDK that asks `cells`, or raises `errors`.
+    fn script(self, of: &str) -> &'static str {
+        match (self, of) {
+            (Self::PythonAnthropic, "cells") => "messages.py",
+            (Self::PythonAnthropic, _) => "messages_errors.py",
+            (Self::PythonOpenai, "cells") => "chat.py",
+            (Self::PythonOpenai, _) => "chat_errors.py",
+            (Self::NodeAnthropic, "cells") => "messages.mjs",
+            (Self::NodeAnthropic, _) => "messages_errors.mjs",
+            (Self::NodeOpenai, "cells") => "chat.mjs",
+            (Self::NodeOpenai, _) => "chat_errors.mjs",
+        }
+    }
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
@@ -33,20 +96,36 @@ fn python() -> PathBuf {
     venv
 }
 
-/// The version of the SDK that requirements.txt pins.
-fn pinned() -> String {
+/// Node, with the pinned SDKs beside the scripts.
+fn node() -> PathBuf {
+    let modules = folder().join("node/node_modules");
+    assert!(
+        modules.exists(),
+        "the SDK tests need the pinned Node SDKs, and {} is not there: run `make test-sdks` \
+         (or tests/conformance/setup-node.sh)",
+        modules.display()
+    );
+    "node".into()
+}
+
+/// The version of a Python SDK that requirements.txt pins.
+fn pinned(package: &str) -> String {
     let text = std::fs::read_to_string(folder().join("requirements.txt")).unwrap();
     let pin = text
         .lines()
-        .find_map(|line| line.strip_prefix("anthropic=="));
-    pin.expect("anthropic is pinned").to_owned()
+        .find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+    pin.expect("the package is pinned").to_owned()
 }
 
 /// Runs a script against `world` with `key`, and gives the JSON that it prints.
 async fn run_with(world: &World, key: &str, script: &str, arguments: &[&str]) -> Value {
-    let mut command = Command::new(python());
+    let (program, place) = match script.ends_with(".mjs") {
+        true => (node(), "node"),
+        false => (python(), "python"),
+    };
+    let mut command = Command::new(&program);
     command
-        .arg(folder().join("python").join(script))
+        .arg(folder().join(place).join(script))
         .args(arguments)
         .current_dir(world.folder.path())
         // Neither a proxy nor a key of whoever runs the tests.
@@ -58,11 +137,12 @@ async fn run_with(world: &World, key: &str, script: &str, arguments: &[&str]) ->
         .env("LUNA_KEY", key)
         .env("LUNA_ADMIN", &world.admin)
         .env("LUNA_SIM", world.sim.url())
-        .env("LUNA_SDK_VERSION", pinned());
+        .env("LUNA_SDK_VERSION", pinned("anthropic"))
+        .env("LUNA_OPENAI_VERSION", pinned("openai"));
     let done = tokio::task::spawn_blocking(move || command.output())
         .await
         .unwrap();
-    let done = done.unwrap_or_else(|e| panic!("{} cannot run: {e}", python().display()));
+    let done = done.unwrap_or_else(|e| panic!("{} cannot run: {e}", program.display()));
     let (out, err) = (
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),

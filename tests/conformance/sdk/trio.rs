@@ -54,11 +54,6 @@ pub fn cells() -> String {
     Value::from_iter(cells).to_string()
 }
 
-/// One of [`CELLS`].
-pub fn cell(name: &str) -> &'static Cell {
-    CELLS.iter().find(|cell| cell.name == name).unwrap()
-}
-
 fn config(generation: Generation) -> SimConfig {
     SimConfig {
         strict: true,
@@ -84,6 +79,11 @@ impl Trio {
 
     /// `server` are lines within `[server]`, `chains` more chains.
     pub async fn with(server: &str, chains: Value) -> Self {
+        Self::of(Generation::V2_7, server, chains).await
+    }
+
+    /// With this generation of Antigravity.
+    pub async fn of(antigravity: Generation, server: &str, chains: Value) -> Self {
         let plain = spawn(config(Generation::Anthropic)).await.unwrap();
         let other = spawn(config(Generation::OpenAi)).await.unwrap();
         let (at_plain, at_other) = (plain.url(), format!("{}/v1", other.url()));
@@ -103,7 +103,7 @@ impl Trio {
             all[name] = chain.clone();
         }
         let setup = Setup {
-            sim: config(Generation::V2_7),
+            sim: config(antigravity),
             server: server.to_owned(),
             upstream: "limits.connect_s = 30".to_owned(),
             toml: [

@@ -38,8 +38,43 @@ pub enum Outcome {
     Fails(&'static str, &'static [u16]),
 }
 
+/// The same for an OpenAI upstream, whose event 0 is the role chunk and event 1 the first content.
+fn outcome_openai(cell: &Cell) -> Outcome {
+    use Outcome::{Answers, Fails};
+    let stream_error = Fails("stream_error", &[502]);
+    match cell.kind {
+        FaultKind::Exhausted400 | FaultKind::RateLimit429 => Fails("rate_limited", &[429]),
+        FaultKind::ExhaustedSse if !cell.stream => Fails("rate_limited", &[429]),
+        FaultKind::ExhaustedSse | FaultKind::Exhausted500 => Fails("exhausted", &[429]),
+        FaultKind::MaxRetries => Fails("exhausted", &[529]),
+        FaultKind::Overloaded503 | FaultKind::Overloaded529 => Fails("overloaded", &[529]),
+        FaultKind::Status | FaultKind::NoAccounts => Fails("upstream_error", &[500]),
+        FaultKind::Html => Fails("upstream_error", &[502]),
+        FaultKind::Hang | FaultKind::Stall => Fails("timeout", &[504]),
+        FaultKind::Reset if cell.at_event.is_none() => Fails("upstream_error", &[502]),
+        // Nothing was sent yet, so the connection just ends.
+        FaultKind::Cut | FaultKind::Reset if cell.at_event == Some(0) => {
+            Fails("upstream_error", &[502])
+        }
+        FaultKind::Cut | FaultKind::Reset => stream_error,
+        FaultKind::ErrorEvent if cell.stream => Fails("stream_error", &[500, 502]),
+        FaultKind::ErrorEvent => Fails("upstream_error", &[500]),
+        FaultKind::Empty if cell.at_event == Some(0) => stream_error,
+        FaultKind::Empty | FaultKind::EmptyText => Fails("empty", &[502]),
+        FaultKind::EarlyEnd if cell.stream => stream_error,
+        FaultKind::EarlyEnd
+        | FaultKind::Slow
+        | FaultKind::SecondStart
+        | FaultKind::HealthError
+        | FaultKind::HealthSlow => Answers,
+    }
+}
+
 pub fn outcome(cell: &Cell, generation: Generation) -> Outcome {
     use Outcome::{Answers, Fails};
+    if generation == Generation::OpenAi {
+        return outcome_openai(cell);
+    }
     let old = generation == Generation::V2_0;
     let stream_error = Fails("stream_error", &[502]);
     let upstream_error = Fails("upstream_error", &[502]);
@@ -80,8 +115,16 @@ pub fn outcome(cell: &Cell, generation: Generation) -> Outcome {
 
 /// Where a fault that strikes within a stream is put: before, in and after the head of the message,
 /// always before its first content.
-pub fn places_in_stream(kind: FaultKind, stream: bool) -> Vec<Option<u32>> {
+pub fn places_in_stream(generation: Generation, kind: FaultKind, stream: bool) -> Vec<Option<u32>> {
+    let openai = generation == Generation::OpenAi;
     match kind {
+        FaultKind::Stall | FaultKind::Cut | FaultKind::ErrorEvent | FaultKind::EarlyEnd
+            if stream && openai =>
+        {
+            vec![Some(0), Some(1)]
+        }
+        FaultKind::Reset if stream && openai => vec![None, Some(0), Some(1)],
+        FaultKind::SecondStart if openai => vec![Some(0), Some(1)],
         FaultKind::Stall | FaultKind::Cut | FaultKind::ErrorEvent | FaultKind::SecondStart
             if stream =>
         {
@@ -94,12 +137,17 @@ pub fn places_in_stream(kind: FaultKind, stream: bool) -> Vec<Option<u32>> {
     }
 }
 
-pub fn matrix(kinds: &[FaultKind]) -> Vec<Cell> {
+pub fn matrix(generation: Generation, kinds: &[FaultKind]) -> Vec<Cell> {
+    // Without quotas no tier is passed over for them.
+    let places: &[Place] = match generation {
+        Generation::OpenAi | Generation::Anthropic => &[Place::First, Place::Last, Place::All],
+        _ => &[Place::First, Place::Middle, Place::Last, Place::All],
+    };
     let mut cells = Vec::new();
     for &kind in kinds {
         for stream in [false, true] {
-            for at_event in places_in_stream(kind, stream) {
-                for place in [Place::First, Place::Middle, Place::Last, Place::All] {
+            for at_event in places_in_stream(generation, kind, stream) {
+                for &place in places {
                     let name = format!("c{}", cells.len());
                     cells.push(Cell {
                         name,

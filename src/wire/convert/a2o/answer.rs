@@ -1,19 +1,19 @@
 //! A whole chat completion as a Messages answer (contracts/conversion.md, sections 5 to 7).
 //!
 //! Invariants: text and arguments are copied, not decoded and written anew; only the first choice counts.
-//! Neighbours: `literal` copies text, `parts` is what a whole answer and a stream have in common.
+//! Neighbours: `literal` (of `convert`) copies text, `parts` is what a whole answer and a stream have in common.
 
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use self::parts::{Said, Usage, input_of, message_id, model, stop_reason, tool_id};
+use self::parts::{Called, Said, Usage, input_of, message_id, model, stop_reason, tool_id};
 use super::Back;
 use crate::wire::answer::AnswerFault;
 use crate::wire::convert::Facts;
 use crate::wire::convert::json::{self, Object, Writer};
+use crate::wire::convert::literal;
 
-pub(super) mod literal;
 pub(super) mod parts;
 
 /// Turns a completion (already judged by `wire::openai::check_completion`) into a message.
@@ -27,7 +27,7 @@ pub fn answer(body: &[u8], back: &Back, facts: &Facts) -> Result<Vec<u8>, Answer
         .get("message")
         .and_then(Object::of)
         .ok_or_else(|| wrong("message is missing"))?;
-    let said = Said::of(&message);
+    let said = Said::of(&message).ok_or_else(|| wrong("content has too many parts"))?;
     let mut w = Writer::with_capacity(body.len() + 256);
     w.open_object();
     w.key("id")
@@ -47,10 +47,10 @@ pub fn answer(body: &[u8], back: &Back, facts: &Facts) -> Result<Vec<u8>, Answer
             w.key("text").raw(&text).close_object();
         }
     }
-    let has_calls = write_calls(&message, back, facts, &mut w)?;
+    let called = write_calls(&message, back, facts, &mut w)?;
     w.close_array();
     let finish = choice.text("finish_reason");
-    let reason = stop_reason(finish.as_deref(), has_calls, !said.refusal.is_empty());
+    let reason = stop_reason(finish.as_deref(), called, !said.refusal.is_empty());
     w.key("stop_reason").text(reason);
     w.key("stop_sequence").null();
     let mut usage = Usage::default();
@@ -76,16 +76,20 @@ fn first_choice<'a>(completion: &Object<'a>) -> Option<Object<'a>> {
     first
 }
 
-/// Writes the tool calls, the legacy one too; tells whether there was any.
+/// Writes the tool calls, the legacy one too; tells whether there was any. Arguments that are no object are wrapped into
+/// one, so all are whole.
 fn write_calls(
     message: &Object<'_>,
     back: &Back,
     facts: &Facts,
     w: &mut Writer,
-) -> Result<bool, AnswerFault> {
-    let calls = message.get("tool_calls").and_then(json::array);
+) -> Result<Called, AnswerFault> {
+    let calls = match message.get("tool_calls") {
+        Some(calls) => json::array(calls).ok_or_else(|| wrong("tool_calls cannot be read"))?,
+        None => Vec::new(),
+    };
     let mut ids = HashSet::new();
-    for call in calls.unwrap_or_default() {
+    for call in calls {
         if call.get() == "null" {
             continue;
         }
@@ -109,7 +113,11 @@ fn write_calls(
         write_call(&id, &function, function.get("arguments"), back, w)?;
         ids.insert(id);
     }
-    Ok(!ids.is_empty())
+    Ok(if ids.is_empty() {
+        Called::Nothing
+    } else {
+        Called::Wholly
+    })
 }
 
 fn write_call(

@@ -23,7 +23,9 @@ use self::path::Path;
 use self::tools::Offer;
 use self::turns::{Message, Turns};
 use super::Back;
-use crate::wire::convert::json::{Kind, Object, array, kind, literal, text};
+use crate::wire::convert::json::{
+    MEMBERS_MAX, Object, array, has_lone_surrogate, is_too_many, literal, text, unfit,
+};
 use crate::wire::convert::names::Names;
 use crate::wire::convert::{Converted, Rejection, Target, Warnings};
 use crate::wire::count;
@@ -36,8 +38,7 @@ const BRIEF: usize = 64;
 /// # Errors
 /// What cannot be served without changing its meaning (contracts/conversion.md, section 11).
 pub fn request(body: &[u8], target: &Target<'_>) -> Result<Converted<Back>, Rejection> {
-    let top = Object::parse(body)
-        .map_err(|error| Rejection::plain(format!("the body is not a JSON object: {error}")))?;
+    let top = Object::parse(body).map_err(|error| unreadable(&error))?;
     if has_lone_surrogate(body) {
         return Err(Rejection::plain(
             "the body holds one half of a surrogate pair (\\ud800 to \\udfff): no character",
@@ -77,6 +78,18 @@ pub fn request(body: &[u8], target: &Target<'_>) -> Result<Converted<Back>, Reje
     })
 }
 
+/// Serde's own words would repeat what the client sent.
+fn unreadable(error: &serde_json::Error) -> Rejection {
+    if is_too_many(error) {
+        return Rejection::plain(format!("the body has more than {MEMBERS_MAX} members"));
+    }
+    Rejection::plain(format!(
+        "the body is not a JSON object: it cannot be read at line {}, column {}",
+        error.line(),
+        error.column()
+    ))
+}
+
 /// The texts of `system`, as literals; blank ones are left out.
 fn system(raw: Option<&RawValue>) -> Result<Vec<&str>, Rejection> {
     let path = Path::top("system");
@@ -95,37 +108,6 @@ fn names(offer: &Offer<'_>, messages: &[Message<'_>]) -> Names {
         .chain(called.map(|call| call.name.as_ref()))
         .collect();
     Names::of(all.iter().copied())
-}
-
-/// Whether a string of the body, which is valid JSON, has an escape for half of a surrogate pair without the other half.
-fn has_lone_surrogate(body: &[u8]) -> bool {
-    let mut rest = body;
-    // The common body has no such escape, and is searched at the speed of memory.
-    if memchr::memmem::find(body, b"\\ud").is_none()
-        && memchr::memmem::find(body, b"\\uD").is_none()
-    {
-        return false;
-    }
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        rest = rest.get(at..).unwrap_or_default();
-        let taken = match unit(rest) {
-            Some(0xd800..=0xdbff) => match rest.get(6..).and_then(unit) {
-                Some(0xdc00..=0xdfff) => 12,
-                _ => return true,
-            },
-            Some(0xdc00..=0xdfff) => return true,
-            Some(_) => 6,
-            None => 2,
-        };
-        rest = rest.get(taken..).unwrap_or_default();
-    }
-    false
-}
-
-/// The UTF-16 unit that `rest` begins with, when it begins with a `\u` escape.
-fn unit(rest: &[u8]) -> Option<u32> {
-    let digits = rest.strip_prefix(b"\\u")?.get(..4)?;
-    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// The text of a member that must be there and not be empty.
@@ -162,14 +144,11 @@ fn list<'a>(object: &Object<'a>, name: &'static str) -> Result<Vec<&'a RawValue>
 }
 
 fn object<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Object<'a>, Rejection> {
-    match kind(raw) {
-        Kind::Object => Object::of(raw).ok_or_else(|| path.reject("cannot be read")),
-        _ => Err(wrong(path, "an object", raw)),
-    }
+    Object::of(raw).ok_or_else(|| wrong(path, "an object", raw))
 }
 
 fn wrong(path: &Path<'_>, wanted: &str, raw: &RawValue) -> Rejection {
-    path.reject(format!("must be {wanted}, not {}", kind(raw).named()))
+    path.reject(unfit(wanted, raw))
 }
 
 /// A name as error texts repeat it.

@@ -118,7 +118,10 @@ impl Stream {
         if !choices.is_empty() && !self.started {
             self.start(chunk, out);
         }
-        for choice in choices.into_iter().filter_map(Object::of) {
+        for choice in choices {
+            let Some(choice) = object(choice)? else {
+                continue;
+            };
             if choice.get("index").and_then(json::whole).unwrap_or(0) == 0 {
                 self.choice(&choice, out)?;
             }
@@ -145,8 +148,8 @@ impl Stream {
 
     fn choice(&mut self, choice: &Object<'_>, out: &mut Vec<u8>) -> Result<(), StreamFault> {
         let delta = choice.get("delta").or_else(|| choice.get("message"));
-        if let Some(delta) = delta.and_then(Object::of) {
-            let said = Said::of(&delta);
+        if let Some(delta) = delta.map_or(Ok(None), object)? {
+            let said = Said::of(&delta).ok_or_else(|| garbage("content of too many parts"))?;
             self.say(Kind::Thinking, &said.thinking, out);
             self.say(Kind::Text, &said.text, out);
             self.say(Kind::Refusal, &said.refusal, out);
@@ -211,7 +214,7 @@ impl Stream {
         self.calls
             .finish(&mut self.blocks, &self.back.names, &self.facts, out)?;
         self.blocks.close(out);
-        let reason = stop_reason(self.finish.as_deref(), self.calls.any(), self.refused);
+        let reason = stop_reason(self.finish.as_deref(), self.calls.called(), self.refused);
         let mut w = begin("message_delta", out);
         w.key("delta").open_object().key("stop_reason").text(reason);
         w.key("stop_sequence").null().close_object();
@@ -248,6 +251,18 @@ fn end(mut w: Writer, out: &mut Vec<u8>) {
     w.close_object();
     *out = w.into_bytes();
     out.extend_from_slice(b"\n\n");
+}
+
+/// `None` for what is no object.
+///
+/// # Errors
+/// An object that cannot be read: what it says would be lost.
+fn object(raw: &RawValue) -> Result<Option<Object<'_>>, StreamFault> {
+    if json::kind(raw) != json::Kind::Object {
+        return Ok(None);
+    }
+    let object = Object::of(raw).ok_or_else(|| garbage("an object that cannot be read"))?;
+    Ok(Some(object))
 }
 
 fn garbage(what: &str) -> StreamFault {

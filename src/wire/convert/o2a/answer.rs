@@ -3,23 +3,22 @@
 //! Invariants: text is copied as the literals that came, joined with nothing between, unless Luna has to cut it at a
 //! stop sequence or take a code fence off; arguments are the exact JSON of the input.
 //! A legacy answer (the request had `functions`) has room for one call: the first one; further calls are left out.
-//! Neighbours: `literal` copies strings, `shown` cuts text, `part` is what answers and streams have in common, `stream`
+//! Neighbours: `literal` (of `convert`) copies strings, `shown` cuts text, `part` is what answers and streams have in common, `stream`
 //! does the same for events and gives the same answer for the same message.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use self::literal::{Literals, decode, encode, inside};
 use self::part::{Usage, arguments, call_id, explanation, finish_reason};
 use self::shown::Shown;
 use super::{Back, JsonAnswer};
 use crate::wire::answer::AnswerFault;
 use crate::wire::convert::Facts;
 use crate::wire::convert::json::{self, Object, Writer};
+use crate::wire::convert::literal::{Literals, decode, encode, inside};
 
 mod fence;
-pub(super) mod literal;
 pub(super) mod part;
 pub(super) mod shown;
 
@@ -139,6 +138,7 @@ impl<'a, 'b> Said<'a, 'b> {
     fn tool_use(&mut self, block: &Object<'a>) -> Result<(), AnswerFault> {
         let name = block
             .text("name")
+            .filter(|name| !name.is_empty())
             .ok_or_else(|| wrong("a tool_use block has no name"))?;
         if matches!(&self.back.json, JsonAnswer::Tool(tool) if *tool == name) {
             self.json.get_or_insert(arguments(block));
@@ -201,7 +201,7 @@ impl<'a, 'b> Said<'a, 'b> {
             Some(text) => {
                 let mut inner = Vec::new();
                 let mut literals = Literals::default();
-                literals.copy(inside(text.get()), &mut inner);
+                literals.copy(inside(text).unwrap_or_default(), &mut inner);
                 literals.finish(&mut inner);
                 literal(&inner, w);
             }
@@ -251,8 +251,7 @@ fn literal(inner: &[u8], w: &mut Writer) {
 fn string<'a>(block: &Object<'a>, key: &str) -> Result<&'a str, AnswerFault> {
     match block.get(key) {
         None => Ok(""),
-        Some(text) if json::kind(text) == json::Kind::String => Ok(inside(text.get())),
-        Some(_) => Err(wrong("the text of a block is no string")),
+        Some(text) => inside(text).ok_or_else(|| wrong("the text of a block is no string")),
     }
 }
 

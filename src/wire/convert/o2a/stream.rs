@@ -12,13 +12,13 @@ use std::sync::Arc;
 use self::chunk::Chunks;
 use self::hot::Delta;
 use self::tools::{Kind, Tools};
-use super::answer::literal::{Literals, decode, encode, inside};
 use super::answer::part::{Usage, arguments, call_id, explanation, finish_reason};
 use super::answer::shown::Shown;
 use super::{Back, JsonAnswer};
 use crate::wire::anthropic::StreamFault;
 use crate::wire::convert::Facts;
 use crate::wire::convert::json::{self, Object};
+use crate::wire::convert::literal::{Literals, decode, encode, inside};
 use crate::wire::sse::Event;
 
 mod chunk;
@@ -184,6 +184,7 @@ impl Stream {
     ) -> Result<(), StreamFault> {
         let name = block
             .text("name")
+            .filter(|name| !name.is_empty())
             .ok_or_else(|| garbage("a tool_use block has no name"))?;
         // The block that had this index never stopped.
         self.tools.stop(index, &self.chunks, out);
@@ -304,7 +305,7 @@ impl Stream {
         if let Some(text) = explanation(&delta) {
             self.refusal.clear();
             let mut literals = Literals::default();
-            literals.copy(inside(text.get()), &mut self.refusal);
+            literals.copy(inside(text).unwrap_or_default(), &mut self.refusal);
             literals.finish(&mut self.refusal);
         }
         Ok(())
@@ -379,8 +380,7 @@ fn object<'a>(holder: &Object<'a>, key: &str) -> Result<Object<'a>, StreamFault>
 fn string<'a>(holder: &Object<'a>, key: &str) -> Result<&'a str, StreamFault> {
     match holder.get(key) {
         None => Ok(""),
-        Some(text) if json::kind(text) == json::Kind::String => Ok(inside(text.get())),
-        Some(_) => Err(garbage("the text of an event is no string")),
+        Some(text) => inside(text).ok_or_else(|| garbage("the text of an event is no string")),
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::literal::{inside, text_of};
 use crate::wire::convert::Facts;
 use crate::wire::convert::ids::{clean_id, made_id};
 use crate::wire::convert::json::{self, Kind, Object, Writer};
+use crate::wire::convert::literal::{inside, text_of};
 use crate::wire::usage::{TOKENS_MAX, UsageSeen};
 
 /// A longer id or model name is not shown.
@@ -49,18 +49,31 @@ pub(in crate::wire::convert::a2o) fn tool_id(
     made_id("call_", seed.as_bytes())
 }
 
-/// Section 6. The text of a refusal makes the answer one.
+/// The calls of an answer, as far as they tell why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wire::convert::a2o) enum Called {
+    Nothing,
+    /// Some calls; the arguments of one stop in the middle.
+    Partly,
+    Wholly,
+}
+
+/// Section 6. The text of a refusal makes the answer one. A client that is told `end_turn` never runs its tools: so an
+/// answer with whole calls ends with them, whatever word the upstream has for its end, or none. Without a word that is
+/// known, arguments that stop in the middle tell that the answer was cut.
 pub(in crate::wire::convert::a2o) fn stop_reason(
     finish: Option<&str>,
-    has_calls: bool,
+    called: Called,
     refused: bool,
 ) -> &'static str {
-    match finish {
+    match (finish, called) {
         _ if refused => "refusal",
-        Some("content_filter") => "refusal",
-        Some("length") => "max_tokens",
-        Some("stop" | "tool_calls" | "function_call") if has_calls => "tool_use",
-        _ => "end_turn",
+        (Some("content_filter"), _) => "refusal",
+        (Some("length"), _) => "max_tokens",
+        (_, Called::Wholly) => "tool_use",
+        (Some("stop" | "tool_calls" | "function_call"), Called::Partly) => "tool_use",
+        (_, Called::Partly) => "max_tokens",
+        (_, Called::Nothing) => "end_turn",
     }
 }
 
@@ -73,7 +86,8 @@ pub(in crate::wire::convert::a2o) struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    pub(in crate::wire::convert::a2o) fn of(message: &Object<'a>) -> Self {
+    /// `None` when the content has more parts than can be read.
+    pub(in crate::wire::convert::a2o) fn of(message: &Object<'a>) -> Option<Self> {
         let mut said = Self::default();
         // Some upstreams send the same reasoning under both names.
         let reasoning = ["reasoning_content", "reasoning"]
@@ -84,7 +98,7 @@ impl<'a> Said<'a> {
         if let Some(content) = message.get("content") {
             match json::kind(content) {
                 Kind::Array => {
-                    for part in json::array(content).unwrap_or_default() {
+                    for part in json::array(content)? {
                         said.part(part);
                     }
                 }
@@ -92,7 +106,7 @@ impl<'a> Said<'a> {
             }
         }
         push(&mut said.refusal, message.get("refusal").and_then(inside));
-        said
+        Some(said)
     }
 
     fn part(&mut self, part: &'a RawValue) {

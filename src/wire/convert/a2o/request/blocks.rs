@@ -102,7 +102,7 @@ pub fn contents<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Contents<'a>, 
             .ok_or_else(|| path.reject("cannot be read")),
         Kind::Array => array(raw)
             .map(Contents::Blocks)
-            .ok_or_else(|| path.reject("cannot be read")),
+            .ok_or_else(|| wrong(path, "an array", raw)),
         _ => Err(wrong(path, "a string or an array", raw)),
     }
 }
@@ -161,7 +161,7 @@ impl Reader<'_> {
                     return Err(path.reject("must begin with http:// or https://"));
                 }
                 if !self.capabilities.url_images {
-                    self.warnings.add("url_images", "unsupported");
+                    self.warnings.add("image_url", "unsupported");
                 }
                 source
                     .get("url")
@@ -312,7 +312,12 @@ fn base64<'a>(source: &Object<'a>, path: &Path<'_>) -> Result<Cow<'a, str>, Reje
         let text = crate::wire::convert::json::text(raw).unwrap_or_default();
         Cow::Owned(text.split_ascii_whitespace().collect())
     };
-    if data.is_empty() || !data.bytes().all(is_base64) {
+    let bare = data.trim_end_matches('=');
+    if bare.is_empty()
+        || data.len() - bare.len() > 2
+        || bare.contains('=')
+        || !data.bytes().all(is_base64)
+    {
         return Err(path.reject("is not base64"));
     }
     Ok(data)

@@ -158,15 +158,17 @@ fn effort(
     capabilities: &Capabilities,
     warnings: &mut Warnings,
 ) -> Result<Option<&'static str>, Rejection> {
-    let asked = match told_effort(top, warnings)? {
-        Some(effort) => Some(effort),
-        None => thinking(top)?,
-    };
-    if asked.is_some() && !capabilities.reasoning {
-        warnings.add("thinking", "dropped");
-        return Ok(None);
+    let told = told_effort(top, warnings)?;
+    let thought = thinking(top)?;
+    if capabilities.reasoning {
+        return Ok(told.or(thought));
     }
-    Ok(asked)
+    for (asked, field) in [(told, "effort"), (thought, "thinking")] {
+        if asked.is_some() {
+            warnings.add(field, "dropped");
+        }
+    }
+    Ok(None)
 }
 
 fn told_effort(

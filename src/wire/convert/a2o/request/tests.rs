@@ -13,7 +13,7 @@ mod rules;
 
 use serde_json::{Value, json};
 
-use super::{has_lone_surrogate, request};
+use super::request;
 use crate::wire::convert::a2o::Back;
 use crate::wire::convert::{Capabilities, Converted, Rejection, Target};
 
@@ -48,29 +48,6 @@ fn the_way_back_knows_stream_names_and_size() {
     let sent = back.names.sent(&long).to_owned();
     assert_eq!(sent.len(), 64);
     assert_eq!(back.names.client(&sent), long);
-}
-
-#[test]
-fn half_a_surrogate_pair_is_found_in_any_spelling() {
-    for lone in [
-        r#""\ud800""#,
-        r#""\uDbFf\u0041""#,
-        r#""\udc00""#,
-        r#""\\\ud834""#,
-        r#""\ud800\ud800\udc00""#,
-        r#""\ud800x\udc00""#,
-    ] {
-        assert!(has_lone_surrogate(lone.as_bytes()), "{lone}");
-    }
-    for whole in [
-        r#""\ud834\uDD1E""#,
-        r#""\\ud800""#,
-        r#""\\\\ud800""#,
-        r#""\n\u00e9\ud834\udd1e\"""#,
-        r#""ud800""#,
-    ] {
-        assert!(!has_lone_surrogate(whole.as_bytes()), "{whole}");
-    }
 }
 
 #[test]
@@ -131,4 +108,18 @@ fn deep_schemas_and_inputs_do_not_overflow_the_stack() {
     );
     let converted = convert(body.as_bytes()).unwrap();
     assert!(converted.body.len() > 400_000);
+}
+
+#[test]
+fn tiny_members_without_end_are_refused() {
+    let members: String = (0..5000).map(|k| format!(",\"k{k}\":0")).collect();
+    let top = format!(r#"{{"model":"m","max_tokens":1,"messages":[]{members}}}"#);
+    let rejected = convert(top.as_bytes()).unwrap_err();
+    assert!(rejected.message.contains("more than 4096 members"));
+    let body = format!(
+        r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"user","content":[{{"type":"text","text":"hi"{members}}}]}}]}}"#
+    );
+    let rejected = convert(body.as_bytes()).unwrap_err();
+    assert_eq!(rejected.param.as_deref(), Some("messages.0.content.0"));
+    assert!(rejected.message.contains("more than 4096 members"));
 }

@@ -1,6 +1,6 @@
 //! Follows a call's arguments while they come in fragments: are they an object, and is it complete.
 
-use crate::wire::convert::a2o::answer::literal::unit;
+use crate::wire::convert::literal::unit;
 
 /// Brackets and strings only; whether the rest is JSON does not matter here.
 #[derive(Debug, Default)]

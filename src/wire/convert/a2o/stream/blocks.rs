@@ -1,7 +1,7 @@
 //! Writes the content blocks of a Messages stream, one open at a time.
 
 use super::{begin, end};
-use crate::wire::convert::a2o::answer::literal::Copy;
+use crate::wire::convert::literal::Literals;
 
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) struct Blocks {
     index: u64,
     /// What stands before the text of each delta of the open block.
     delta: Vec<u8>,
-    copy: Copy,
+    literals: Literals,
     /// Room for one piece.
     piece: Vec<u8>,
 }
@@ -74,7 +74,7 @@ impl Blocks {
     /// Sends a piece of text (the inside of a literal) into the open block.
     pub(super) fn say(&mut self, piece: &str, out: &mut Vec<u8>) {
         let mut whole = std::mem::take(&mut self.piece);
-        self.copy.put(piece, &mut whole);
+        self.literals.copy(piece, &mut whole);
         self.send(&whole, out);
         whole.clear();
         whole.shrink_to(KEPT);
@@ -84,7 +84,7 @@ impl Blocks {
     /// As [`Blocks::say`] for a piece without `\u` escapes, when a block of this kind is open and no half of a character
     /// waits; else says nothing and tells so.
     pub(super) fn say_plain(&self, kind: Kind, piece: &[u8], out: &mut Vec<u8>) -> bool {
-        let can = self.is_open(kind) && self.copy.is_whole();
+        let can = self.is_open(kind) && self.literals.is_whole();
         if can {
             self.send(piece, out);
         }
@@ -107,7 +107,7 @@ impl Blocks {
             return;
         }
         let mut rest = Vec::new();
-        self.copy.end(&mut rest);
+        self.literals.finish(&mut rest);
         self.send(&rest, out);
         let mut w = begin("content_block_stop", out);
         w.key("index").number(self.index);

@@ -12,9 +12,9 @@ use super::blocks::{Blocks, Kind};
 use super::{MAX_WAITING, garbage};
 use crate::wire::anthropic::StreamFault;
 use crate::wire::convert::Facts;
-use crate::wire::convert::a2o::answer::literal::{Copy, inside};
-use crate::wire::convert::a2o::answer::parts::{input_of_text, tool_id};
+use crate::wire::convert::a2o::answer::parts::{Called, input_of_text, tool_id};
 use crate::wire::convert::json::{self, Object};
+use crate::wire::convert::literal::{Literals, decode, inside};
 use crate::wire::convert::names::Names;
 
 /// Calls of one answer.
@@ -27,6 +27,8 @@ pub(super) struct Calls {
     ids: HashSet<String>,
     /// Bytes that wait in all calls.
     waiting: usize,
+    /// The arguments of a call stopped in the middle.
+    is_broken: bool,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +41,7 @@ struct Call {
     legacy: bool,
     /// Arguments that have not been sent, as the inside of a literal.
     pending: Vec<u8>,
-    copy: Copy,
+    literals: Literals,
     scan: Scan,
     state: State,
 }
@@ -64,9 +66,13 @@ impl Call {
 }
 
 impl Calls {
-    /// Whether the client has seen a call.
-    pub(super) fn any(&self) -> bool {
-        !self.ids.is_empty()
+    /// What the client has seen.
+    pub(super) fn called(&self) -> Called {
+        match () {
+            () if self.ids.is_empty() => Called::Nothing,
+            () if self.is_broken => Called::Partly,
+            () => Called::Wholly,
+        }
     }
 
     /// Takes an element of `delta.tool_calls`, which stands at `place` in it.
@@ -84,7 +90,11 @@ impl Calls {
             .and_then(Object::of)
             .unwrap_or_default();
         let name = function.text("name").unwrap_or_default();
-        let at = match self.find(index, &id, &name, place) {
+        let says = || {
+            let arguments = function.get("arguments");
+            arguments.is_some_and(|raw| !is_blank(inside(raw).unwrap_or(raw.get()).as_bytes()))
+        };
+        let at = match self.find(index, &id, &name, place, says) {
             Some(at) => at,
             None => self.push(Call {
                 index,
@@ -112,8 +122,15 @@ impl Calls {
         self.add(at, "", &name, function, blocks, out)
     }
 
-    /// The call that a fragment belongs to; `None` when it begins a new one.
-    fn find(&self, index: Option<u64>, id: &str, name: &str, place: usize) -> Option<usize> {
+    /// The call that a fragment belongs to; `None` when it begins a new one. `says` tells whether it has arguments.
+    fn find(
+        &self,
+        index: Option<u64>,
+        id: &str,
+        name: &str,
+        place: usize,
+        says: impl Fn() -> bool,
+    ) -> Option<usize> {
         let last = self.all.iter().rposition(|call| !call.legacy);
         let at = match index {
             Some(_) => self.all.iter().rposition(|call| call.index == index)?,
@@ -121,12 +138,12 @@ impl Calls {
         };
         let call = self.all.get(at)?;
         if id.is_empty() {
+            let named = !name.is_empty() && !call.name.is_empty();
             // Without index and id only another name, or another place in the same chunk, tells calls apart.
-            let other = index.is_none()
-                && !name.is_empty()
-                && !call.name.is_empty()
-                && (place > 0 || name != call.name);
-            return (!other).then_some(at);
+            let other = index.is_none() && (place > 0 || name != call.name);
+            // Some upstreams give all calls one index and no id; a named one with more arguments than fit is the next.
+            let next = || call.id.is_empty() && call.scan.is_complete() && says();
+            return (!named || !other && !next()).then_some(at);
         }
         if call.id == id {
             return Some(at);
@@ -180,7 +197,7 @@ impl Calls {
             };
             call.scan.read(text);
             let before = call.pending.len();
-            call.copy.put(text, &mut call.pending);
+            call.literals.copy(text, &mut call.pending);
             self.waiting += call.pending.len() - before;
             if call.state == State::Over {
                 if !is_blank(&call.pending) {
@@ -323,17 +340,18 @@ impl Calls {
         let Some(call) = self.all.get_mut(at) else {
             return;
         };
-        call.copy.end(&mut call.pending);
+        call.literals.finish(&mut call.pending);
         let pending = std::mem::take(&mut call.pending);
         call.state = State::Over;
         self.waiting = self.waiting.saturating_sub(pending.len());
         match call.scan.beginning() {
             Beginning::Blank => {}
             Beginning::Object => {
+                self.is_broken |= !call.scan.is_complete();
                 blocks.say_plain(Kind::Tool, &pending, out);
             }
             Beginning::Other => {
-                let input = input_of_text(&decoded(&pending));
+                let input = input_of_text(&decode(&pending));
                 if input != "{}" {
                     let literal = serde_json::to_string(&input).unwrap_or_default();
                     blocks.say_plain(Kind::Tool, unquoted(&literal).as_bytes(), out);
@@ -349,12 +367,6 @@ fn unquoted(literal: &str) -> &str {
     inside.strip_suffix('"').unwrap_or(inside)
 }
 
-/// The text of the inside of a literal.
-fn decoded(inside: &[u8]) -> String {
-    let literal = [b"\"", inside, b"\""].concat();
-    serde_json::from_slice(&literal).unwrap_or_default()
-}
-
 fn is_blank(inside: &[u8]) -> bool {
-    decoded(inside).trim().is_empty()
+    decode(inside).trim().is_empty()
 }

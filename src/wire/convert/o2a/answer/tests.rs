@@ -91,6 +91,7 @@ fn a_body_that_is_no_message_is_a_fault() {
         "{\"content\":{}}",
         "{\"content\":[7]}",
         "{\"content\":[{\"type\":\"tool_use\",\"id\":\"a\"}]}",
+        "{\"content\":[{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"\"}]}",
         "{\"content\":[{\"type\":\"thinking\",\"thinking\":[]}]}",
     ] {
         let result = answer(body.as_bytes(), &Back::default(), &facts());

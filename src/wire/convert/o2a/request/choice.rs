@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::read::{must_be, object_list, short};
+use super::read::{inner, must_be, object_list, short};
 use super::tools::Tool;
 use crate::wire::convert::Rejection;
 use crate::wire::convert::json::{self, Object};
@@ -56,10 +56,7 @@ fn allowed<'a>(
     known: &HashSet<Cow<'a, str>>,
 ) -> Result<Choice<'a>, Rejection> {
     const PARAM: &str = "tool_choice.allowed_tools";
-    let allowed = object
-        .get("allowed_tools")
-        .and_then(Object::of)
-        .ok_or_else(|| Rejection::new(PARAM, "Must be an object."))?;
+    let allowed = inner(object, "allowed_tools", || PARAM.to_owned())?;
     let choice = match allowed.text("mode").as_deref() {
         Some("auto") => Choice::Auto,
         Some("required") => Choice::Any,

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::read::{Fields, Reader, flag, must_be, text};
 use crate::wire::convert::Rejection;
-use crate::wire::convert::json::{self, Kind, Object};
+use crate::wire::convert::json::{self, Object};
 
 /// Left out, because Anthropic has nothing like them.
 const DROPPED: [&str; 10] = [
@@ -140,10 +140,8 @@ pub fn stream(fields: &Fields<'_>) -> Result<(bool, bool), Rejection> {
     let Some(raw) = fields.get("stream_options") else {
         return Ok((stream, false));
     };
-    if json::kind(raw) != Kind::Object {
-        return Err(Rejection::new("stream_options", must_be("an object", raw)));
-    }
-    let options = Object::of(raw).unwrap_or_default();
+    let options = Object::of(raw)
+        .ok_or_else(|| Rejection::new("stream_options", must_be("an object", raw)))?;
     let usage = match options.get("include_usage").map(|usage| usage.get()) {
         Some("true") => true,
         Some("false") | None => false,

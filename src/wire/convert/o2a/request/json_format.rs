@@ -154,10 +154,14 @@ impl<'a> Wish<'a> {
 
 /// Whether a tool's input can be such a value: tools take objects only.
 fn is_object_schema(schema: &RawValue) -> bool {
-    Object::of(schema).is_some_and(|schema| match schema.get("type") {
+    let member = |name| {
+        let found = json::member(schema, name).flatten();
+        found.filter(|value| json::kind(value) != Kind::Null)
+    };
+    match member("type") {
         Some(kind) => json::text(kind).is_some_and(|kind| kind == "object"),
-        None => schema.get("properties").is_some(),
-    })
+        None => member("properties").is_some(),
+    }
 }
 
 /// A name that no call in the history was sent under.

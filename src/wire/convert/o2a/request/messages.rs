@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use super::block::{Block, Content, ResultContent};
 use super::parts::{self, Speaker};
-use super::read::{MESSAGES_MAX, Place, Reader, cache_control, must_be, object_list, said, short};
+use super::read::{
+    MESSAGES_MAX, Place, Reader, cache_control, inner, must_be, object_list, said, short,
+};
 use super::turns::{Call, Role, Turn, Turns, arguments};
 use crate::wire::convert::Rejection;
 use crate::wire::convert::json::{self, Kind, Object};
@@ -175,9 +177,8 @@ impl<'a> Scribe<'a, '_, '_> {
         for (index, call) in calls.iter().enumerate() {
             blocks.push(self.call(call, index, place)?);
         }
-        if let Some(raw) = legacy {
-            let call = Object::of(raw)
-                .ok_or_else(|| place.reject("function_call", must_be("an object", raw)))?;
+        if legacy.is_some() {
+            let call = inner(message, "function_call", || place.param("function_call"))?;
             let param = |tail: &str| place.param(&format!("function_call.{tail}"));
             blocks.push(self.called(&call, Call::Legacy, None, place, param)?);
         }
@@ -205,10 +206,7 @@ impl<'a> Scribe<'a, '_, '_> {
             .text("id")
             .filter(|id| !id.is_empty())
             .ok_or_else(|| Rejection::new(param("id"), "Every tool call needs an id."))?;
-        let function = call
-            .get("function")
-            .and_then(Object::of)
-            .ok_or_else(|| Rejection::new(param("function"), "Must be an object."))?;
+        let function = inner(call, "function", || param("function"))?;
         let param = |tail: &str| param(&format!("function.{tail}"));
         self.called(&function, Call::Id(id), Some(index), place, param)
     }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::block::{Block, Content};
 use super::media::{self, Media};
-use super::read::{Place, Reader, cache_control, must_be, object_list, said, short};
+use super::read::{Place, Reader, cache_control, inner, must_be, object_list, said, short};
 use crate::wire::convert::Rejection;
 use crate::wire::convert::json::{self, Kind, Object};
 
@@ -155,10 +155,7 @@ fn file<'a>(
     reader: &mut Reader<'_>,
 ) -> Result<Option<Content<'a>>, Rejection> {
     const DATA: &str = "file.file_data";
-    let file = part
-        .get("file")
-        .and_then(Object::of)
-        .ok_or_else(|| place.reject("file", "Must be an object with file_data."))?;
+    let file = inner(part, "file", || place.param("file"))?;
     if file.get("file_id").is_some() {
         return Err(place.reject(
             "file.file_id",

@@ -5,18 +5,20 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use memchr::{memchr, memmem};
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::wire::convert::json::{self, Kind, Object};
+use crate::wire::convert::json::{self, Kind, Object, has_lone_surrogate};
 use crate::wire::convert::{Capabilities, Rejection, Warnings};
 
 /// Top-level members of a request that are read; real requests have a few dozen.
 const FIELDS_MAX: usize = 1000;
-/// Messages of a request; Anthropic takes no more.
+/// Messages of a request (Anthropic takes no more), and elements of every other array of objects.
 pub const MESSAGES_MAX: usize = 100_000;
+/// Members of all objects of one array.
+const MEMBERS_MAX: usize = 1_000_000;
+const TOO_MANY: &str = "the objects of an array have too many members";
 /// Characters of a client's name or type that an error repeats.
 const SHORT: usize = 60;
 
@@ -115,7 +117,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// Messages, but not many more than may be sent: a small one takes many times its bytes in memory.
+/// Objects, but not many more than may be sent: a small one takes many times its bytes in memory.
 struct Messages<'a>(Vec<Object<'a>>);
 
 impl<'de> Deserialize<'de> for Messages<'de> {
@@ -130,12 +132,17 @@ impl<'de> Deserialize<'de> for Messages<'de> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Messages<'de>, A::Error> {
-                let mut messages = Vec::new();
+                let mut messages: Vec<Object<'de>> = Vec::new();
+                let mut members = 0;
                 while messages.len() <= MESSAGES_MAX {
-                    match seq.next_element()? {
-                        Some(message) => messages.push(message),
-                        None => return Ok(Messages(messages)),
+                    let Some(message) = seq.next_element::<Object<'de>>()? else {
+                        return Ok(Messages(messages));
+                    };
+                    members += message.len();
+                    if members > MEMBERS_MAX {
+                        return Err(A::Error::custom(TOO_MANY));
                     }
+                    messages.push(message);
                 }
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Messages(messages))
@@ -155,7 +162,7 @@ pub fn body(body: &[u8]) -> Result<Fields<'_>, Rejection> {
         .map_err(|_| Rejection::plain("The body is not UTF-8, so it is no JSON."))?;
     let fields: Fields<'_> = match serde_json::from_str(text) {
         Ok(fields) => fields,
-        Err(_) => return Err(unreadable(text)),
+        Err(fault) => return Err(unreadable(text, &fault)),
     };
     if has_lone_surrogate(body) {
         return Err(Rejection::plain(
@@ -171,8 +178,14 @@ pub fn body(body: &[u8]) -> Result<Fields<'_>, Rejection> {
 }
 
 /// What is wrong with a body that [`Fields`] cannot read.
-fn unreadable(body: &str) -> Rejection {
+fn unreadable(body: &str, fault: &serde_json::Error) -> Rejection {
     const MESSAGES: &str = "messages";
+    if json::is_too_many(fault) || is_too_many(fault) {
+        return Rejection::plain(format!(
+            "Too much of the body is members of objects: a message may have {}, all messages together {MEMBERS_MAX}.",
+            json::MEMBERS_MAX
+        ));
+    }
     match Object::parse(body.as_bytes()) {
         Err(fault) => Rejection::plain(format!(
             "The body is not a JSON object: it cannot be read at line {}, column {}.",
@@ -185,39 +198,6 @@ fn unreadable(body: &str) -> Rejection {
             .and_then(|raw| object_list(raw, || MESSAGES.to_owned()).err())
             .unwrap_or_else(|| Rejection::new(MESSAGES, "Must be an array of objects.")),
     }
-}
-
-/// Whether valid JSON holds a `\u` escape of one half of a surrogate pair without the other.
-pub fn has_lone_surrogate(json: &[u8]) -> bool {
-    let may_have = |escape: &[u8]| memmem::find(json, escape).is_some();
-    if !may_have(b"\\ud") && !may_have(b"\\uD") {
-        return false;
-    }
-    let mut rest = json;
-    let mut half = false;
-    while let Some(at) = memchr(b'\\', rest) {
-        let code = escaped(rest, at);
-        match code {
-            Some(0xD800..=0xDBFF) if !half => half = true,
-            Some(0xDC00..=0xDFFF) if half && at == 0 => half = false,
-            Some(0xD800..=0xDFFF) => return true,
-            _ if half => return true,
-            _ => {}
-        }
-        let length = if code.is_some() { 6 } else { 2 };
-        rest = rest.get(at + length..).unwrap_or_default();
-    }
-    half
-}
-
-/// The number of the `\uXXXX` at `at`; `None` for every other escape.
-fn escaped(json: &[u8], at: usize) -> Option<u32> {
-    if json.get(at + 1) != Some(&b'u') {
-        return None;
-    }
-    json.get(at + 2..at + 6)?.iter().try_fold(0, |code, digit| {
-        Some(code << 4 | char::from(*digit).to_digit(16)?)
-    })
 }
 
 /// A client's word, cut and without control characters, so that an error can repeat it.
@@ -233,34 +213,72 @@ pub fn short(word: &str) -> String {
     out
 }
 
-/// The elements of an array of objects, read in one pass.
-///
-/// # Errors
-/// `None`: no array; the index of the first element that is no object.
-pub fn objects(raw: &RawValue) -> Result<Vec<Object<'_>>, Option<usize>> {
-    if let Ok(objects) = serde_json::from_str(raw.get()) {
-        return Ok(objects);
-    }
-    let elements = json::array(raw).ok_or(None)?;
-    Err(elements
-        .iter()
-        .position(|element| Object::of(element).is_none()))
+fn is_too_many(fault: &serde_json::Error) -> bool {
+    fault.is_data() && fault.to_string().starts_with(TOO_MANY)
 }
 
-/// [`objects`] with the rejection for the array called `name`.
+/// The elements of the array called `name`, all of them objects, read in one pass.
+///
+/// # Errors
+/// No array, too long a one, an element that is no object.
 pub fn object_list<'a>(
     raw: &'a RawValue,
     name: impl Fn() -> String,
 ) -> Result<Vec<Object<'a>>, Rejection> {
-    objects(raw).map_err(|wrong| match wrong {
-        Some(index) => Rejection::new(format!("{}[{index}]", name()), "Must be an object."),
-        None => Rejection::new(name(), must_be("an array", raw)),
+    let fault = match serde_json::from_str::<Messages<'a>>(raw.get()) {
+        Ok(Messages(objects)) if objects.len() <= MESSAGES_MAX => return Ok(objects),
+        Ok(_) => {
+            return Err(Rejection::new(
+                name(),
+                format!("There are more than {MESSAGES_MAX} elements."),
+            ));
+        }
+        Err(fault) => fault,
+    };
+    if is_too_many(&fault) {
+        return Err(Rejection::new(
+            name(),
+            format!("The elements have more than {MEMBERS_MAX} members together."),
+        ));
+    }
+    let elements =
+        json::array(raw).ok_or_else(|| Rejection::new(name(), must_be("an array", raw)))?;
+    let wrong = elements
+        .iter()
+        .enumerate()
+        .find(|(_, element)| Object::of(element).is_none());
+    Err(match wrong {
+        Some((index, element)) => Rejection::new(
+            format!("{}[{index}]", name()),
+            must_be("an object", element),
+        ),
+        None => Rejection::new(name(), "Must be an array of objects."),
     })
 }
 
 /// `Must be a string, not a number.`
 pub fn must_be(what: &str, raw: &RawValue) -> String {
-    format!("Must be {what}, not {}.", json::kind(raw).named())
+    let why = json::unfit(what, raw);
+    let mut rest = why.chars();
+    let first = rest.next().map(|c| c.to_ascii_uppercase());
+    format!("{}{}.", first.unwrap_or_default(), rest.as_str())
+}
+
+/// A member that must be an object.
+///
+/// # Errors
+/// It is missing, or something else; `param` names it.
+pub fn inner<'a>(
+    of: &Object<'a>,
+    name: &str,
+    param: impl FnOnce() -> String,
+) -> Result<Object<'a>, Rejection> {
+    match of.get(name) {
+        Some(raw) => {
+            Object::of(raw).ok_or_else(|| Rejection::new(param(), must_be("an object", raw)))
+        }
+        None => Err(Rejection::new(param(), "Must be an object.")),
+    }
 }
 
 /// A top-level string.

@@ -101,7 +101,11 @@ pub fn stops<'a>(
     };
     let (listed, single) = match json::kind(raw) {
         Kind::String => (vec![raw], true),
-        Kind::Array => (json::array(raw).unwrap_or_default(), false),
+        Kind::Array => {
+            let all = json::array(raw);
+            let all = all.ok_or_else(|| Rejection::new("stop", must_be("an array", raw)))?;
+            (all, false)
+        }
         _ => {
             return Err(Rejection::new(
                 "stop",

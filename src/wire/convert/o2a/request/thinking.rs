@@ -199,10 +199,9 @@ impl Wish {
             (None, most) => most.unwrap_or(ALLOWANCE).max(ALLOWANCE_MIN),
         };
         if let Kind::Budget(asked) = kind {
-            let budget = if limit.is_none() && most.is_none() {
-                let budget = asked.min(BUDGET_MAX);
-                max_tokens += budget;
-                budget
+            let unlimited = limit.is_none() && most.is_none();
+            let budget = if unlimited {
+                asked.min(BUDGET_MAX)
             } else {
                 asked.min(share(max_tokens))
             };
@@ -210,6 +209,9 @@ impl Wish {
                 reader.warnings.add(self.field, "dropped");
                 kind = Kind::Absent;
             } else {
+                if unlimited {
+                    max_tokens += budget;
+                }
                 if budget < asked {
                     reader.warnings.add(self.field, "clamped");
                 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 
 use super::choice::{Choice, chosen, legacy_chosen};
-use super::read::{Fields, Reader, cache_control, flag, must_be, object_list, said, short};
+use super::read::{Fields, Reader, cache_control, flag, inner, must_be, object_list, said, short};
 use crate::wire::convert::Rejection;
 use crate::wire::convert::json::{self, Kind, Object, Writer};
 use crate::wire::convert::names::Names;
@@ -82,8 +82,7 @@ pub fn read<'a>(fields: &Fields<'a>, reader: &mut Reader<'_>) -> Result<Toolbox<
         choice = Choice::Absent;
     }
     // An answer holds one function_call: a second call would be lost.
-    let single = flag(fields, "parallel_tool_calls")? == Some(false)
-        || (legacy && matches!(choice, Choice::Absent | Choice::Auto));
+    let single = flag(fields, "parallel_tool_calls")? == Some(false) || legacy;
     Ok(Toolbox {
         tools,
         choice,
@@ -111,10 +110,7 @@ fn wrapped<'a>(
             ));
         }
     }
-    let function = tool
-        .get("function")
-        .and_then(Object::of)
-        .ok_or_else(|| Rejection::new(param("function"), "Must be an object."))?;
+    let function = inner(tool, "function", || param("function"))?;
     let mut read = bare(&function, |tail| param(&format!("function.{tail}")), reader)?;
     if let Some(cache) = cache_control(tool, || param("cache_control"))? {
         read.cache = Some(cache);
@@ -261,14 +257,15 @@ impl Tool<'_> {
 
 /// A schema as it stands, but of type object when it does not say its type: Anthropic needs one.
 pub fn write_schema(w: &mut Writer, schema: &RawValue) {
-    let object = Object::of(schema).unwrap_or_default();
-    if object.get("type").is_some() {
+    let stated = json::member(schema, "type").flatten();
+    if stated.is_some_and(|kind| json::kind(kind) != Kind::Null) {
         w.raw(schema.get());
         return;
     }
-    if object.iter().all(|(key, _)| key != "type") {
+    if stated.is_none() {
         let rest = schema.get().strip_prefix('{').unwrap_or("}");
-        let comma = if object.is_empty() { "" } else { "," };
+        let is_empty = rest.trim_ascii_start().starts_with('}');
+        let comma = if is_empty { "" } else { "," };
         w.raw(&format!("{{\"type\":\"object\"{comma}{rest}"));
         return;
     }

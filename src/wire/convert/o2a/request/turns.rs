@@ -10,10 +10,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::value::RawValue;
 
 use super::block::{Block, Content, ResultContent};
-use super::read::{Place, has_lone_surrogate, must_be};
+use super::read::{Place, must_be};
 use crate::wire::convert::Rejection;
 use crate::wire::convert::ids::{clean_id, made_id};
-use crate::wire::convert::json;
+use crate::wire::convert::json::{self, has_lone_surrogate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -62,6 +62,7 @@ fn a_fault_appends_nothing() {
     let mut out = b"before".to_vec();
     for bad in [
         r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use"}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","name":""}}"#,
         r#"{"type":"content_block_start","index":0}"#,
         r#"{"type":"content_block_delta","index":0,"delta":[]}"#,
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":{}}}"#,

@@ -3,8 +3,8 @@
 //! Invariants: a call whose arguments came in no fragment gets the input of its block's start, so every call ends with
 //! arguments; what is kept for that is bounded. Neighbour: `stream`.
 
-use super::super::answer::literal::{Literals, encode};
 use super::chunk::Chunks;
+use crate::wire::convert::literal::{Literals, encode};
 
 /// Open calls; any real stream has one or two.
 const MAX_OPEN: usize = 256;

@@ -1,45 +1,11 @@
-//! The small readers: surrogates, base64, data URLs, wishes that golden cases leave out.
+//! The small readers: base64, data URLs, wishes that golden cases leave out.
 
 use std::borrow::Cow;
 
 use super::super::media::{Media, base64, data_url};
-use super::super::read::{has_lone_surrogate, said, short};
+use super::super::read::{said, short};
 use super::{convert, converted, hi};
 use crate::wire::convert::Capabilities;
-
-#[test]
-fn halves_of_surrogate_pairs_are_found_and_pairs_are_not() {
-    for half in [
-        r#""\ud800""#,
-        r#""\uDC00""#,
-        r#""\ud83d\ud83d\ude00""#,
-        r#""\ud83d \ude00""#,
-        r#""\ud83d\n\ude00""#,
-        r#""\ud83d\u0041""#,
-        r#"["\ud83d","\ude00"]"#,
-        r#""\\\ud800""#,
-    ] {
-        assert!(has_lone_surrogate(half.as_bytes()), "{half}");
-        assert!(
-            serde_json::from_str::<serde_json::Value>(half).is_err(),
-            "{half}"
-        );
-    }
-    for whole in [
-        r#""\ud83d\ude00""#,
-        r#""\uD83D\uDE00\ud83d\ude00""#,
-        r#""\\ud800""#,
-        r#""\ud7ff\ue000""#,
-        r#""\n\u00e9""#,
-        "\"😀\"",
-    ] {
-        assert!(!has_lone_surrogate(whole.as_bytes()), "{whole}");
-        assert!(
-            serde_json::from_str::<serde_json::Value>(whole).is_ok(),
-            "{whole}"
-        );
-    }
-}
 
 #[test]
 fn blank_is_white_space_in_any_spelling() {

@@ -86,3 +86,45 @@ fn the_clients_word_in_an_error_is_short() {
     let rejected = convert(&body, &Capabilities::ANTHROPIC).unwrap_err();
     assert!(rejected.message.len() < 200, "{}", rejected.message);
 }
+
+#[test]
+fn tiny_members_without_end_are_refused_and_not_kept() {
+    let full = Capabilities::ANTHROPIC;
+    let members = |many: usize| -> String { (0..many).map(|k| format!(",\"k{k}\":0")).collect() };
+    let user = |extra: &str| format!(r#"{{"role":"user","content":"hi"{extra}}}"#);
+    assert!(convert(&talk(&[user(&members(4000))]), &full).is_ok());
+    let one = convert(&talk(&[user(&members(5000))]), &full).unwrap_err();
+    assert!(one.message.contains("a message may have 4096"), "{one:?}");
+    let many = vec![user(&members(4000)); 300];
+    let all = convert(&talk(&many), &full).unwrap_err();
+    assert!(all.message.contains("together 1000000"), "{all:?}");
+
+    let part = format!(r#"{{"type":"text","text":"hi"{}}}"#, members(5000));
+    let message = format!(r#"{{"role":"user","content":[{part}]}}"#);
+    let part = convert(&talk(&[message]), &full).unwrap_err();
+    assert_eq!(part.param.as_deref(), Some("messages[0].content[0]"));
+    assert!(part.message.contains("more than 4096 members"), "{part:?}");
+
+    // A schema is carried, not read: it may have any number of them.
+    let properties = members(5000).split_off(1);
+    let tool = |schema: &str| {
+        let function = format!(r#"{{"name":"f","parameters":{schema}}}"#);
+        format!(r#","tools":[{{"type":"function","function":{function}}}]"#)
+    };
+    for (schema, added) in [
+        (format!(r#"{{{properties}}}"#), r#"{"type":"object","k0":0"#),
+        (
+            format!(r#"{{"type":null,{properties}}}"#),
+            r#"0,"type":"object"}"#,
+        ),
+        (
+            format!(r#"{{{properties},"type":"object"}}"#),
+            r#":{"k0":0"#,
+        ),
+    ] {
+        let sent = converted(&hi(&tool(&schema)), &full).body;
+        assert!(serde_json::from_slice::<serde_json::Value>(&sent).is_ok());
+        let sent = String::from_utf8(sent).unwrap();
+        assert!(sent.contains(added) && sent.contains(&properties));
+    }
+}
