@@ -51,7 +51,7 @@ impl Crowd {
             tasks: Vec::new(),
         };
         for n in 0..askers {
-            let client = match n % 2 == 0 {
+            let client = match n.is_multiple_of(2) {
                 true => client(),
                 false => reqwest::Client::builder()
                     .no_proxy()
@@ -197,7 +197,11 @@ async fn two_upgrades_under_load_lose_nothing() {
         old.push(upgrade(&mut site).await);
         crowd.go_on(scale(20, 2_000)).await;
         for hang_up in 0..scale(1, 5) {
-            let to = if hang_up % 2 == 0 { OTHER } else { MODEL };
+            let to = if hang_up.is_multiple_of(2) {
+                OTHER
+            } else {
+                MODEL
+            };
             // Another chain, which the crowd's model does not use.
             site.write(
                 "fallback.json",
