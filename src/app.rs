@@ -6,30 +6,36 @@
 
 mod limits;
 mod reload;
+mod sockets;
+mod totals;
+mod upgrade;
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, AdminState, Lifecycle, Side};
 use crate::admission::Authenticator;
 use crate::config::{LoadOptions, Settings};
-use crate::gateway::{self, Gateway, Parts, Running};
-use crate::keys::{KeyStore, Opened, Totals};
+use crate::gateway::{self, Gateway, Idle, Parts, Running};
+use crate::handover::Socket;
+use crate::keys::{KeyStore, Opened};
 use crate::quota::{Poller, update_gauges};
 use crate::routing::{Book, Millis, Params};
 use crate::store::DataLock;
 use crate::telemetry::{Events, Metrics};
-use crate::usage::{self, Counters, UsageHandle};
+use crate::usage::UsageHandle;
 
 pub use limits::raise_file_limit;
 pub use reload::Reloader;
+pub use upgrade::Kept;
+
+use sockets::{Listeners, serve_axum};
+use totals::start_usage;
 
 /// The version in /health and `luna_build_info`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -55,9 +61,24 @@ pub struct App {
     pub poller: Arc<Poller>,
     life: Arc<Lifecycle>,
     running: Running,
+    /// The listeners of admin and metrics.
+    local: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
-    _lock: DataLock,
+    /// Connections are accepted from `true` on.
+    gate: watch::Sender<bool>,
+    /// The listening sockets, to be given to a successor.
+    sockets: Vec<Socket>,
+    /// Given away in an upgrade.
+    lock: Mutex<Option<DataLock>>,
+}
+
+/// What a process has from the one before it, or not.
+struct Ground {
+    lock: DataLock,
+    sockets: Vec<Socket>,
+    /// Until [`App::open`] nothing is written and no connection accepted.
+    waits: bool,
 }
 
 /// Why a gateway did not start, for the one who reads it at night.
@@ -107,14 +128,32 @@ impl App {
         settings: Settings,
         source: Option<LoadOptions>,
     ) -> Result<Self, StartError> {
+        let lock = DataLock::acquire(&settings.store.data_dir)
+            .map_err(|e| failed("the data folder cannot be used", e))?;
+        let ground = Ground {
+            lock,
+            sockets: Vec::new(),
+            waits: false,
+        };
+        Self::build(settings, source, ground).await
+    }
+
+    async fn build(
+        settings: Settings,
+        source: Option<LoadOptions>,
+        ground: Ground,
+    ) -> Result<Self, StartError> {
         if rustls::crypto::ring::default_provider()
             .install_default()
             .is_err()
         {
             log::debug!("a TLS provider was installed before");
         }
-        let lock = DataLock::acquire(&settings.store.data_dir)
-            .map_err(|e| failed("the data folder cannot be used", e))?;
+        let Ground {
+            lock,
+            sockets,
+            waits,
+        } = ground;
         let admin_key = settings.admin.key.as_ref().map(|k| k.expose().to_owned());
         let (keys, opened) = KeyStore::open(
             &settings.store.keys_file,
@@ -124,7 +163,7 @@ impl App {
         )
         .map_err(|e| failed("the keys cannot be read", e))?;
         let keys = Arc::new(keys);
-        let (meter, usage) = start_usage(&settings, &keys)?;
+        let (meter, usage) = start_usage(&settings, &keys, waits)?;
         let metrics = Arc::new(Metrics::new(VERSION).map_err(|e| failed("metrics", e))?);
         let events = Arc::new(Events::default());
         let book = Arc::new(Book::new(params(&settings)));
@@ -135,15 +174,7 @@ impl App {
             .collect();
         book.set_known(settings.rules.known_models(), &upstreams);
         update_gauges(&metrics, &book.snapshot(), &settings, now());
-        let client = bind(settings.server.listen, "server.listen").await?;
-        let admin_listener = match settings.admin.listen {
-            Some(address) => Some(bind(address, "admin.listen").await?),
-            None => None,
-        };
-        let metrics_listener = match settings.metrics.listen {
-            Some(address) => Some(bind(address, "metrics.listen").await?),
-            None => None,
-        };
+        let listeners = Listeners::open(&settings, sockets).await?;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let auth = Arc::new(Authenticator::new(
             Arc::clone(&keys),
@@ -179,7 +210,7 @@ impl App {
             life: Arc::clone(&life),
             reload: reloader.as_admin_fn(),
         });
-        let side = if admin_listener.is_some() {
+        let side = if listeners.admin.is_some() {
             Side::ClientOnly
         } else {
             Side::All
@@ -196,28 +227,30 @@ impl App {
         });
         reloader.set_gateway(gateway.clone());
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = Vec::new();
-        let admin_address = address_of(admin_listener.as_ref());
-        if let Some(listener) = admin_listener {
+        let (gate, opened_gate) = watch::channel(!waits);
+        let mut local = Vec::new();
+        let admin_address = Listeners::address_of(listeners.admin.as_ref());
+        if let Some(listener) = listeners.admin {
             let router = admin::router(state.clone(), Side::AdminOnly);
-            tasks.push(serve_axum(listener, router, stopped.clone()));
-        }
-        let metrics_address = address_of(metrics_listener.as_ref());
-        if let Some(listener) = metrics_listener {
-            tasks.push(serve_axum(
+            local.push(serve_axum(
                 listener,
-                admin::metrics_router(state),
+                router,
+                opened_gate.clone(),
                 stopped.clone(),
             ));
         }
-        let running = gateway::serve(gateway.clone(), client)
+        let metrics_address = Listeners::address_of(listeners.metrics.as_ref());
+        if let Some(listener) = listeners.metrics {
+            let router = admin::metrics_router(state);
+            local.push(serve_axum(listener, router, opened_gate.clone(), stopped));
+        }
+        let running = gateway::serve(gateway.clone(), listeners.client, opened_gate)
             .await
             .map_err(|e| failed("the client listener has no address", e))?;
-        tasks.push(tokio::spawn(Arc::clone(&poller).run()));
-        tasks.push(tokio::spawn(become_ready(
-            Arc::clone(&life),
-            poller.first_round(),
-        )));
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&poller).run()),
+            tokio::spawn(become_ready(Arc::clone(&life), poller.first_round())),
+        ];
         Ok(Self {
             address: running.address,
             admin_address,
@@ -231,9 +264,12 @@ impl App {
             poller,
             life,
             running,
+            local,
             tasks,
             stop,
-            _lock: lock,
+            gate,
+            sockets: listeners.copies,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -254,7 +290,13 @@ impl App {
     /// When usage could not be written.
     pub async fn stop(self, grace: Duration) -> Result<(), StartError> {
         self.begin_drain();
-        let whole = self.running.drain(grace).await;
+        self.end(grace, Idle::Close).await
+    }
+
+    async fn end(self, grace: Duration, idle: Idle) -> Result<(), StartError> {
+        // Else the sockets would go on to listen.
+        drop(self.sockets);
+        let whole = self.running.drain(grace, idle).await;
         if !whole {
             log::warn!(
                 "the grace period of {} s is over; the last connections are cut",
@@ -262,6 +304,7 @@ impl App {
             );
         }
         self.stop.send_replace(true);
+        sockets::let_end(self.local, grace).await;
         for task in &self.tasks {
             task.abort();
         }
@@ -273,100 +316,6 @@ impl App {
             Err(e) => Err(failed("the last write of usage", e)),
         }
     }
-}
-
-fn start_usage(
-    settings: &Settings,
-    keys: &Arc<KeyStore>,
-) -> Result<(usage::Meter, UsageHandle), StartError> {
-    let totals = keys.totals().into_iter();
-    let through = keys.through().unwrap_or_default().into_iter();
-    let known = usage::Known {
-        totals: totals.map(|(id, totals)| (id, counters(totals))).collect(),
-        through: through
-            .filter_map(|(id, seq)| Some((id, seq.as_u64()?)))
-            .collect(),
-    };
-    let sink_keys = Arc::clone(keys);
-    let sink: usage::TotalsSink = Box::new(move |changed| {
-        let totals = changed.totals.iter();
-        let totals = totals.map(|(id, c)| (id.to_string(), totals_of(c)));
-        let through = changed.through.iter();
-        let through = through.map(|(id, seq)| (id.to_string(), (*seq).into()));
-        sink_keys
-            .set_totals_through(totals, through.collect(), changed.now)
-            .map_err(|e| e.to_string())
-    });
-    let params = usage::Params {
-        dir: settings.store.data_dir.join("usage"),
-        timezone: settings.usage.timezone_name.clone(),
-        flush: settings.usage.flush,
-        compact: settings.usage.compact,
-        keep_hours_days: settings.usage.keep_hours_days,
-        keep_days: settings.usage.keep_days,
-        clock: Arc::new(now),
-    };
-    let (meter, usage) =
-        usage::Owner::start(params, known, sink).map_err(|e| failed("usage cannot be kept", e))?;
-    usage.set_prices(Arc::clone(&settings.usage.prices));
-    Ok((meter, usage))
-}
-
-fn counters(t: Totals) -> Counters {
-    Counters {
-        requests: t.requests,
-        errors: t.errors,
-        fallbacks: t.fallbacks,
-        aborted: t.aborted,
-        input_tokens: t.input_tokens,
-        output_tokens: t.output_tokens,
-        cache_read_input_tokens: t.cache_read_input_tokens,
-        cache_creation_input_tokens: t.cache_creation_input_tokens,
-    }
-}
-
-fn totals_of(c: &Counters) -> Totals {
-    Totals {
-        requests: c.requests,
-        errors: c.errors,
-        fallbacks: c.fallbacks,
-        aborted: c.aborted,
-        input_tokens: c.input_tokens,
-        output_tokens: c.output_tokens,
-        cache_read_input_tokens: c.cache_read_input_tokens,
-        cache_creation_input_tokens: c.cache_creation_input_tokens,
-    }
-}
-
-async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|e| {
-        StartError(format!(
-            "{setting}: cannot listen on {address}: {e}; is another gateway running, or is the port taken?"
-        ))
-    })
-}
-
-fn address_of(listener: Option<&TcpListener>) -> Option<SocketAddr> {
-    listener.and_then(|l| l.local_addr().ok())
-}
-
-fn serve_axum(
-    listener: TcpListener,
-    router: axum::Router,
-    mut stopped: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        let served = axum::serve(listener, service).into_future();
-        tokio::select! {
-            ended = served => {
-                if let Err(e) = ended {
-                    log::error!("a local listener ended: {e}");
-                }
-            }
-            _ = stopped.changed() => {}
-        }
-    })
 }
 
 async fn become_ready(life: Arc<Lifecycle>, mut first_round: watch::Receiver<bool>) {

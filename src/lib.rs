@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod handover;
 pub mod keys;
 pub mod quota;
 pub mod routing;

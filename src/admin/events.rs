@@ -61,7 +61,7 @@ fn last_seen(headers: &HeaderMap) -> Option<u64> {
 struct Feed {
     events: Arc<Events>,
     live: Receiver<Event>,
-    draining: watch::Receiver<bool>,
+    ends: watch::Receiver<bool>,
     /// The newest that was sent.
     last: u64,
     /// To be sent before what is live, the newest first.
@@ -78,7 +78,7 @@ pub(super) fn live(
     let mut feed = Feed {
         live: state.events.subscribe(),
         events: Arc::clone(&state.events),
-        draining: state.life.watch_draining(),
+        ends: state.life.watch_feeds_end(),
         last: 0,
         backlog: Vec::new(),
         _place: place,
@@ -115,7 +115,7 @@ impl Feed {
             }
             let came = tokio::select! {
                 biased;
-                _ = self.draining.wait_for(|draining| *draining) => return None,
+                _ = self.ends.wait_for(|ends| *ends) => return None,
                 came = self.live.recv() => came,
             };
             match came {

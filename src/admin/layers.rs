@@ -64,7 +64,9 @@ pub(super) fn admin_key(routes: Router, state: &AdminState) -> Router {
         ServiceBuilder::new()
             // First: for other addresses these routes do not exist, whatever key they try.
             .layer(from_fn_with_state(state.clone(), allowed_address))
-            .layer(from_fn_with_state(state.clone(), administrators)),
+            .layer(from_fn_with_state(state.clone(), administrators))
+            // Last: only who may change something is told to come again.
+            .layer(from_fn_with_state(state.clone(), unless_handing_over)),
     )
 }
 
@@ -162,6 +164,22 @@ async fn administrators(State(state): State<AdminState>, request: Request, next:
         .into_response(),
         Err(fault) => fault.into_response(),
     }
+}
+
+/// In an upgrade nothing is changed by a process whose files are another's already.
+async fn unless_handing_over(
+    State(state): State<AdminState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asks = request.method().is_safe() || request.uri().path() == "/admin/explain";
+    if asks || !state.life.is_handing_over() {
+        return next.run(request).await;
+    }
+    Fault::handed_over(
+        "this process is being replaced by its successor, which will take the change; try again",
+    )
+    .into_response()
 }
 
 fn identity(state: &AdminState, request: &Request) -> Result<Identity, Fault> {

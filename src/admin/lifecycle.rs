@@ -13,7 +13,9 @@ const FIRST_POLL: Duration = Duration::from_secs(1);
 pub struct Lifecycle {
     started: Instant,
     ready: AtomicBool,
-    draining: watch::Sender<bool>,
+    draining: AtomicBool,
+    handing_over: AtomicBool,
+    feeds_end: watch::Sender<bool>,
 }
 
 /// What `/ready` says.
@@ -37,7 +39,9 @@ impl Lifecycle {
         Self {
             started: Instant::now(),
             ready: AtomicBool::new(false),
-            draining: watch::Sender::new(false),
+            draining: AtomicBool::new(false),
+            handing_over: AtomicBool::new(false),
+            feeds_end: watch::Sender::new(false),
         }
     }
 
@@ -49,7 +53,26 @@ impl Lifecycle {
     /// The process is going to end, or (`false`) goes on after all. Event feeds end with it, so
     /// that no dashboard holds up the drain.
     pub fn set_draining(&self, draining: bool) {
-        self.draining.send_replace(draining);
+        self.draining.store(draining, Ordering::Release);
+        self.feeds_end.send_replace(draining);
+    }
+
+    /// A successor takes over: nothing is changed any more by this process. `false` when it came
+    /// to nothing.
+    pub fn set_handing_over(&self, handing_over: bool) {
+        self.handing_over.store(handing_over, Ordering::Release);
+    }
+
+    /// The successor has taken over. The address is as ready as ever, so only the event feeds end.
+    pub fn set_handed_over(&self) {
+        self.set_handing_over(true);
+        self.feeds_end.send_replace(true);
+    }
+
+    /// Whether changes are the successor's.
+    #[must_use]
+    pub fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Acquire)
     }
 
     /// Whether the listeners are open.
@@ -61,7 +84,7 @@ impl Lifecycle {
     /// Whether the process is going to end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.draining.load(Ordering::Acquire)
     }
 
     /// Since the start.
@@ -70,8 +93,8 @@ impl Lifecycle {
         self.started.elapsed()
     }
 
-    pub(super) fn watch_draining(&self) -> watch::Receiver<bool> {
-        self.draining.subscribe()
+    pub(super) fn watch_feeds_end(&self) -> watch::Receiver<bool> {
+        self.feeds_end.subscribe()
     }
 
     pub(super) fn stage(&self, first_poll_done: bool) -> Stage {

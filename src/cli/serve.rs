@@ -9,10 +9,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::ServeArgs;
 use crate::app::{App, StartError, VERSION, raise_file_limit};
 use crate::config::{LoadOptions, Settings, load};
+use crate::handover::{Door, Received};
 use crate::telemetry::logging;
 
 /// What a shell reports for a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
+
+/// How long a successor waits for the sockets; contracts/gateway.md section 7.
+const SOCKETS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs the gateway until a signal ends it.
 pub fn run(args: &ServeArgs) -> ExitCode {
@@ -20,12 +24,6 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     if let Err(e) = keep_hang_up() {
         log::error!("SIGHUP cannot be handled: {e}");
         return ExitCode::FAILURE;
-    }
-    if args.upgrade {
-        log::error!(
-            "--upgrade is not available in this version: stop the old gateway with SIGTERM, then start this one"
-        );
-        return ExitCode::from(2);
     }
     let source = match LoadOptions::of_process(args.config.clone(), args.insecure_example_keys) {
         Ok(source) => source,
@@ -53,7 +51,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(serve(settings, source));
+            let code = runtime.block_on(serve(settings, source, args.upgrade));
             // Connections that outlived their grace must not hold the process.
             runtime.shutdown_timeout(Duration::from_millis(100));
             code
@@ -94,8 +92,8 @@ impl Signals {
     }
 }
 
-async fn serve(settings: Settings, source: LoadOptions) -> ExitCode {
-    let signals = match Signals::install() {
+async fn serve(settings: Settings, source: LoadOptions, upgrade: bool) -> ExitCode {
+    let mut signals = match Signals::install() {
         Ok(signals) => signals,
         Err(e) => {
             log::error!("signals cannot be handled: {e}");
@@ -110,7 +108,21 @@ async fn serve(settings: Settings, source: LoadOptions) -> ExitCode {
     }
     let grace = settings.server.grace;
     let ready_delay = settings.server.ready_delay;
-    let app = match App::start(settings, Some(source)).await {
+    let app = if upgrade {
+        // Once the sockets are here the old gateway counts on this process: a signal waits until it serves.
+        let received = tokio::select! {
+            received = sockets(&settings) => received,
+            _ = signals.terminate.recv() => return ExitCode::SUCCESS,
+            _ = signals.interrupt.recv() => return ExitCode::from(INTERRUPTED),
+        };
+        match received {
+            Ok(received) => take_over(settings, source, received).await,
+            Err(e) => Err(e),
+        }
+    } else {
+        App::start(settings, Some(source)).await
+    };
+    let app = match app {
         Ok(app) => app,
         Err(e) => {
             log::error!("{e}");
@@ -119,6 +131,44 @@ async fn serve(settings: Settings, source: LoadOptions) -> ExitCode {
     };
     announce(&app);
     live(app, signals, grace, ready_delay).await
+}
+
+async fn take_over(
+    settings: Settings,
+    source: LoadOptions,
+    received: Received,
+) -> Result<App, StartError> {
+    log::info!(
+        "taking over from process {} (luna {})",
+        received.pid,
+        received.version
+    );
+    App::succeed(settings, source, received)
+        .await?
+        .serve()
+        .await
+}
+
+/// Waits for what the process that runs now hands over.
+async fn sockets(settings: &Settings) -> Result<Received, StartError> {
+    let sock = &settings.server.upgrade_sock;
+    let at = |e: std::io::Error| StartError(format!("server.upgrade_sock {}: {e}", sock.display()));
+    let door = Door::open(sock).map_err(at)?;
+    log::info!(
+        "waiting at {} for the sockets, {} s at most: send SIGQUIT to the gateway that runs",
+        sock.display(),
+        SOCKETS_WITHIN.as_secs()
+    );
+    let received = tokio::time::timeout(SOCKETS_WITHIN, door.wait()).await;
+    received
+        .map_err(|_| {
+            StartError(format!(
+                "no gateway handed its sockets over within {} s: send SIGQUIT to the one that runs while this one waits, or \
+                 start without --upgrade if none does",
+                SOCKETS_WITHIN.as_secs()
+            ))
+        })?
+        .map_err(at)
 }
 
 fn announce(app: &App) {
@@ -163,7 +213,16 @@ async fn live(app: App, mut signals: Signals, grace: Duration, ready_delay: Dura
                 tokio::spawn(async move { reloader.reload().await.is_ok() });
             }
             _ = signals.quit.recv() => {
-                log::error!("SIGQUIT hands the sockets to a successor, and none waits: ignored");
+                let handed = tokio::select! {
+                    handed = app.hand_over() => handed,
+                    _ = signals.interrupt.recv() => {
+                        return at_once(app.usage.clone(), "SIGINT", ExitCode::from(INTERRUPTED)).await;
+                    }
+                };
+                match handed {
+                    Ok(()) => return finish(app, signals, grace).await,
+                    Err(kept) => log::error!("{kept}"),
+                }
             }
             _ = signals.interrupt.recv() => {
                 log::info!("SIGINT: ending at once");
@@ -184,6 +243,31 @@ async fn live(app: App, mut signals: Signals, grace: Duration, ready_delay: Dura
         stopped = app.stop(grace) => end(stopped, ExitCode::SUCCESS),
         _ = signals.terminate.recv() => at_once(usage, "second SIGTERM", ExitCode::SUCCESS).await,
         _ = signals.interrupt.recv() => at_once(usage, "SIGINT", ExitCode::from(INTERRUPTED)).await,
+    }
+}
+
+/// The successor serves; what runs here ends.
+async fn finish(app: App, mut signals: Signals, grace: Duration) -> ExitCode {
+    log::info!(
+        "handed over; the connections that are open here run on, at most {} s",
+        grace.as_secs()
+    );
+    let usage = app.usage.clone();
+    let mut told = false;
+    let mut finished = std::pin::pin!(app.finish(grace));
+    loop {
+        tokio::select! {
+            stopped = &mut finished => return end(stopped, ExitCode::SUCCESS),
+            _ = signals.interrupt.recv() => return at_once(usage, "SIGINT", ExitCode::from(INTERRUPTED)).await,
+            _ = signals.terminate.recv() => {
+                if told {
+                    return at_once(usage, "second SIGTERM", ExitCode::SUCCESS).await;
+                }
+                // Sent to both processes it must not cut the streams of this one.
+                log::info!("SIGTERM: draining already; a second one ends at once");
+                told = true;
+            }
+        }
     }
 }
 

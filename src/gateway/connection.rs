@@ -31,9 +31,14 @@ impl Connection {
         CONNECTION.scope(Arc::clone(self), serving).await
     }
 
-    /// Returns when the next head has not come within `limit`; else never.
-    pub(super) async fn head_overdue(&self, limit: Duration) {
+    /// Returns when the next head has not come within `limit`; else never. What comes counts from the call on and not
+    /// from the first poll: a head that is there already is read before that.
+    pub(super) fn head_overdue(&self, limit: Duration) -> impl Future<Output = ()> {
         self.arrived.store(false, Relaxed);
+        self.overdue(limit)
+    }
+
+    async fn overdue(&self, limit: Duration) {
         tokio::time::sleep(limit).await;
         if self.arrived.load(Relaxed) {
             std::future::pending::<()>().await;

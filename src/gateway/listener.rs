@@ -105,6 +105,17 @@ impl Drop for Place {
     }
 }
 
+/// When to begin and when to end; each turns true once.
+#[derive(Clone)]
+pub(super) struct Signs {
+    /// Connections are accepted from now on.
+    pub(super) gate: watch::Receiver<bool>,
+    /// None is accepted any more.
+    pub(super) shutdown: watch::Receiver<bool>,
+    /// Those that have not said anything yet are closed.
+    pub(super) leaving: watch::Receiver<bool>,
+}
+
 /// Accepts until `shutdown` turns true, then closes the listener and returns.
 /// Connections that are open go on by themselves.
 pub(super) async fn accept_loop(
@@ -112,8 +123,21 @@ pub(super) async fn accept_loop(
     proxy: Arc<HttpProxy<Gateway>>,
     gateway: Gateway,
     house: Arc<Connections>,
-    mut shutdown: watch::Receiver<bool>,
+    signs: Signs,
 ) {
+    let Signs {
+        mut gate,
+        mut shutdown,
+        leaving,
+    } = signs;
+    tokio::select! {
+        opened = gate.wait_for(|open| *open) => {
+            if opened.is_err() {
+                return;
+            }
+        }
+        _ = shutdown.wait_for(|stop| *stop) => return,
+    }
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -148,9 +172,9 @@ pub(super) async fn accept_loop(
                     idle: server.client_idle,
                 };
                 let proxy = Arc::clone(&proxy);
-                let shutdown = shutdown.clone();
+                let (shutdown, leaving) = (shutdown.clone(), leaving.clone());
                 tokio::spawn(async move {
-                    serve(tcp, peer, proxy, patience, shutdown).await;
+                    serve(tcp, peer, proxy, patience, shutdown, leaving).await;
                     drop(place);
                 });
             }
@@ -177,13 +201,14 @@ async fn serve(
     peer: SocketAddr,
     proxy: Arc<HttpProxy<Gateway>>,
     patience: Patience,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
+    mut leaving: watch::Receiver<bool>,
 ) {
     let first = tokio::select! {
         biased;
         first = tokio::time::timeout(patience.head, speaks_h2(&tcp)) => first,
         // Who has said nothing yet must not hold up the drain.
-        _ = shutdown.wait_for(|stop| *stop) => return,
+        _ = leaving.wait_for(|leave| *leave) => return,
     };
     let is_h2 = match first {
         Ok(Ok(is_h2)) => is_h2,

@@ -52,7 +52,7 @@ use crate::routing::{Book, Millis};
 use crate::telemetry::{Events, Metrics};
 use crate::usage::Meter;
 
-pub use server::{Running, serve};
+pub use server::{Idle, Running, serve};
 
 /// Everything that a request needs, shared by all of them. Cloning is one reference.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Gateway;
-use super::listener::{Connections, accept_loop};
+use super::listener::{Connections, Signs, accept_loop};
 
 /// pingora counts every try, also one more address or a fresh connection of the same tier.
 const MAX_TRIES: usize = 256;
@@ -33,16 +33,33 @@ pub struct Running {
     gateway: Gateway,
     proxy: Arc<HttpProxy<Gateway>>,
     house: Arc<Connections>,
+    /// No connection is accepted any more, and every answer is the last of its connection.
     stop: watch::Sender<bool>,
+    /// Connections that have not asked anything are closed.
+    leave: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     resolving: JoinHandle<()>,
 }
 
-/// Starts taking connections on `listener`.
+/// What becomes of connections that wait for their next request while a gateway drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// They are closed: their address is about to be served by nobody.
+    Close,
+    /// They get one more answer, and are closed with that or when `client_idle_s` is over, as ever: their address is served
+    /// by the next process, and a request that crosses a close fails.
+    Keep,
+}
+
+/// Starts taking connections on `listener` as soon as `gate` is true.
 ///
 /// # Errors
 /// When the listener has no address.
-pub async fn serve(gateway: Gateway, listener: TcpListener) -> io::Result<Running> {
+pub async fn serve(
+    gateway: Gateway,
+    listener: TcpListener,
+    gate: watch::Receiver<bool>,
+) -> io::Result<Running> {
     let address = listener.local_addr()?;
     // A name server that does not answer must not keep the gateway from starting.
     let resolved = tokio::time::timeout(FIRST_LOOKUP, gateway.endpoints.resolve_all());
@@ -76,13 +93,18 @@ pub async fn serve(gateway: Gateway, listener: TcpListener) -> io::Result<Runnin
     proxy.handle_init_modules();
     let proxy = Arc::new(proxy);
     let (stop, shutdown) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
     let house = Arc::new(Connections::default());
     let accepting = tokio::spawn(accept_loop(
         listener,
         Arc::clone(&proxy),
         gateway.clone(),
         Arc::clone(&house),
-        shutdown,
+        Signs {
+            gate,
+            shutdown,
+            leaving,
+        },
     ));
     let resolver = gateway.clone();
     let resolving = tokio::spawn(async move { resolver.endpoints.keep_resolving().await });
@@ -92,6 +114,7 @@ pub async fn serve(gateway: Gateway, listener: TcpListener) -> io::Result<Runnin
         proxy,
         house,
         stop,
+        leave,
         accepting,
         resolving,
     })
@@ -103,14 +126,20 @@ impl Running {
         self.house.open()
     }
 
-    /// Closes the listener, lets requests in flight end, and returns when the
-    /// last has, or after `grace`. True when none was cut.
-    pub async fn drain(self, grace: Duration) -> bool {
+    /// Closes the listener. What waits in its queue goes to whoever else has it open.
+    pub fn stop_accepting(&self) {
         self.gateway.drain();
         self.stop.send_replace(true);
-        // Wakes connections that wait for their next request.
-        self.proxy.http_cleanup().await;
+    }
+
+    /// Closes the listener, lets requests in flight end, and returns when the
+    /// last connection has, or after `grace`. True when none was cut.
+    pub async fn drain(self, grace: Duration, idle: Idle) -> bool {
+        self.stop_accepting();
         let until = tokio::time::Instant::now() + grace;
+        if idle == Idle::Close {
+            self.close_idle().await;
+        }
         while self.house.open() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(DRAIN_STEP).await;
         }
@@ -121,5 +150,11 @@ impl Running {
             log::error!("the accept loop ended badly: {e}");
         }
         self.house.open() == 0
+    }
+
+    /// Wakes connections that wait for their first or their next request, which ends them.
+    async fn close_idle(&self) {
+        self.leave.send_replace(true);
+        self.proxy.http_cleanup().await;
     }
 }

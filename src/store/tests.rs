@@ -181,3 +181,32 @@ fn one_lock_at_a_time_and_it_names_its_holder() {
     let again = DataLock::acquire(&folder).unwrap();
     assert!(again.path().ends_with("luna.lock"));
 }
+
+#[test]
+fn a_lock_passes_to_another_holder_without_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = DataLock::acquire(dir.path()).unwrap();
+    let held = || matches!(DataLock::acquire(dir.path()), Err(StoreError::Held { .. }));
+    // The other one gives up: ours as before.
+    let new = DataLock::inherit(dir.path(), old.share().unwrap()).unwrap();
+    drop(new);
+    assert!(held());
+    old.keep();
+    // The other one takes it, we close ours.
+    let new = DataLock::inherit(dir.path(), old.share().unwrap()).unwrap();
+    new.keep();
+    drop(old);
+    assert!(held());
+    drop(new);
+    let again = DataLock::acquire(dir.path()).unwrap();
+    // The lock of another folder is none.
+    let other = tempfile::tempdir().unwrap();
+    assert!(DataLock::inherit(other.path(), again.share().unwrap()).is_err());
+    let mine = DataLock::acquire(other.path()).unwrap();
+    let refused = DataLock::inherit(other.path(), again.share().unwrap()).unwrap_err();
+    assert!(
+        refused.to_string().contains("another data folder"),
+        "{refused}"
+    );
+    drop(mine);
+}

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use jiff::tz::TimeZone;
 use tokio::sync::oneshot;
 
-use super::meter::{Command, Shared};
+use super::meter::{Command, Done, Shared};
 use super::owner::Clock;
 use super::{
     DayRange, HourRange, KeyUsage, Prices, Query, QueryError, Series, Store, Totals, Trouble,
@@ -94,11 +94,26 @@ impl UsageHandle {
 
     /// Brings day files and totals up to date now, as every `compact`. The error is for the operator.
     pub async fn flush(&self) -> Result<(), String> {
+        self.have_done(Command::Compact).await
+    }
+
+    /// Brings day files and totals up to date and leaves them to another process from then on: what is recorded
+    /// afterwards goes to a new journal, which that one takes in. After an error everything is as before.
+    pub async fn hand_over(&self) -> Result<(), String> {
+        self.have_done(Command::HandOver).await
+    }
+
+    /// Day files and totals are this process's from now on: after [`Owner::start_waiting`](super::Owner::start_waiting),
+    /// or when the process they were handed to came to nothing.
+    pub fn take_over(&self) {
+        // A failed send means that nothing will be written any more.
+        let _ = self.queue.send(Command::TakeOver);
+    }
+
+    async fn have_done(&self, command: impl FnOnce(Done) -> Command) -> Result<(), String> {
         let (done, result) = oneshot::channel();
         let stopped = || QueryError::Stopped.to_string();
-        self.queue
-            .send(Command::Compact(done))
-            .map_err(|_| stopped())?;
+        self.queue.send(command(done)).map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 

@@ -4,7 +4,7 @@
 //! up by quarter of an hour, key and model instead, so that memory stays bounded and the sums stay right; only when there
 //! are more than [`OVERFLOW_CELLS`] of those are requests lost, and then they are counted as lost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +33,10 @@ pub(super) enum Command {
     Finished(Box<Finished>),
     Ask(Question),
     Compact(Done),
+    /// Everything into files; then only to a journal.
+    HandOver(Done),
+    /// The files are ours.
+    TakeOver,
     Stop,
 }
 
@@ -53,6 +57,8 @@ pub(super) struct Shared {
     pub(super) compacting: AtomicBool,
     pub(super) troubles: Mutex<Troubles>,
     pub(super) overflow: Mutex<Overflow>,
+    /// The journals that this process writes or has written.
+    pub(super) journals: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl Shared {
@@ -73,6 +79,20 @@ impl Shared {
     pub(super) fn take_overflow(&self) -> Overflow {
         let overflow = self.overflow.lock();
         std::mem::take(&mut *overflow.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A journal of this process begins.
+    pub(super) fn writes(&self, journal: &Arc<str>) {
+        let journals = self.journals.lock();
+        let mut journals = journals.unwrap_or_else(PoisonError::into_inner);
+        journals.insert(Arc::clone(journal));
+    }
+
+    /// A journal is of this process.
+    pub(super) fn wrote(&self, journal: &str) -> bool {
+        let journals = self.journals.lock();
+        let journals = journals.unwrap_or_else(PoisonError::into_inner);
+        journals.contains(journal)
     }
 
     /// Has the owner compact, unless it is about to.

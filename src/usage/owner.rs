@@ -86,6 +86,11 @@ pub(super) enum Work {
     Ask(Question),
     /// Every line before it has been written, if the disk took it.
     Compact(Option<Done>),
+    /// Compact; from then on the files are another process's. Every line before it has been written, and those after it
+    /// go to another journal.
+    HandOver(Done),
+    /// The files are ours.
+    TakeOver,
     Stop,
 }
 
@@ -100,6 +105,8 @@ pub struct Owner {
     applied: u64,
     /// The journal that is being written.
     current: Option<Arc<str>>,
+    /// Day files and totals are ours to write. In an upgrade they are so in one process at a time.
+    ours: bool,
 }
 
 impl Owner {
@@ -108,6 +115,24 @@ impl Owner {
         params: Params,
         known: Known,
         sink: TotalsSink,
+    ) -> Result<(Meter, UsageHandle), OpenError> {
+        Self::begin(params, known, sink, true)
+    }
+
+    /// The same for a successor: no file is written before [`UsageHandle::take_over`].
+    pub fn start_waiting(
+        params: Params,
+        known: Known,
+        sink: TotalsSink,
+    ) -> Result<(Meter, UsageHandle), OpenError> {
+        Self::begin(params, known, sink, false)
+    }
+
+    fn begin(
+        params: Params,
+        known: Known,
+        sink: TotalsSink,
+        ours: bool,
     ) -> Result<(Meter, UsageHandle), OpenError> {
         create_folder(&params.dir).map_err(OpenError::Io)?;
         let mut store = Store::open(
@@ -142,6 +167,7 @@ impl Owner {
             clock: Arc::clone(&params.clock),
             applied: 0,
             current: None,
+            ours,
         };
         let ended = Ended(Arc::clone(&shared));
         let journal = std::thread::Builder::new()
@@ -177,7 +203,28 @@ impl Owner {
         while let Ok(work) = self.work.recv() {
             match work {
                 Work::Counted(counted) => self.count(&counted),
-                Work::Ask(question) => question(&mut self.store),
+                Work::Ask(question) => {
+                    if self.ours && self.store.follows() {
+                        // What is wrong with it is told at the next compaction.
+                        let _ = self.store.read_on();
+                    }
+                    question(&mut self.store);
+                }
+                Work::HandOver(done) => {
+                    // The lines that come from now on are in a journal that this one does not remove.
+                    self.current = None;
+                    let written = self.write();
+                    self.ours = written.is_err();
+                    // Who asked may have given up, and goes on as before.
+                    if done.send(written).is_err() {
+                        self.ours = true;
+                    }
+                }
+                Work::TakeOver => {
+                    self.ours = true;
+                    // What is wrong with the disk has been reported.
+                    let _ = self.write();
+                }
                 Work::Compact(done) => {
                     // Before the work and not after it: whoever asks meanwhile has something new.
                     self.shared.compacting.store(false, Ordering::Release);
@@ -193,7 +240,7 @@ impl Owner {
         // Nothing is written to the journal any more, so it may go with the others.
         self.current = None;
         for _ in 0..LAST_TRIES {
-            if self.write().is_ok() {
+            if !self.ours || self.write().is_ok() {
                 break;
             }
         }
@@ -210,13 +257,19 @@ impl Owner {
     }
 
     fn write(&mut self) -> Result<(), String> {
+        if !self.ours {
+            return Err("the usage files belong to another process now".to_owned());
+        }
         let now = (self.clock)();
+        let followed = self.store.follow(|id| self.shared.wrote(id));
         let mut result = self.store.compact(now, &mut self.sink);
         if result.is_ok() {
             self.shared
                 .written
                 .fetch_max(self.applied, Ordering::Relaxed);
-            result = self.store.drop_journals(self.current.as_ref());
+            // A journal that cannot be read stays.
+            result = followed.map_err(|error| error.to_string());
+            result = result.and_then(|()| self.store.drop_journals(self.current.as_ref()));
         }
         self.shared.report(
             Part::Files,

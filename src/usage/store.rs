@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use super::book::{Book, Day, HourCells, Hours, add_all};
 use super::calendar::{Calendar, hour_of};
 use super::dayfile::{self, Refused};
-use super::journal::{self, Cut, Marks};
+use super::journal::{self, Cut, Line, Marks, Tails};
 use super::owner::Counted;
 use super::{Counters, OpenError, Prices, retired};
 
@@ -57,6 +57,8 @@ pub struct Store {
     pub(super) swept: BTreeSet<PathBuf>,
     /// The journals that are there, and how far they are in the book.
     pub(super) applied: Marks,
+    /// Those of them that another process writes or has written, and how far they have been read.
+    foreign: Tails,
     cuts: Vec<Cut>,
     /// [`HOUR_CELLS_KEPT`]
     pub(super) hour_cells_kept: usize,
@@ -77,6 +79,7 @@ impl Store {
             leftovers: Vec::new(),
             swept: BTreeSet::new(),
             applied: Marks::new(),
+            foreign: Tails::new(),
             cuts: Vec::new(),
             hour_cells_kept: HOUR_CELLS_KEPT,
             prices: Arc::default(),
@@ -104,7 +107,7 @@ impl Store {
         let mut current = String::new();
         let mut of_days: HashMap<Date, u64> = HashMap::new();
         let (mut of_keys, mut of_retired) = (0, 0);
-        let (applied, cuts) = journal::replay(&self.params.dir, |id, line| {
+        let (foreign, cuts) = journal::replay(&self.params.dir, |id, line| {
             if id != current {
                 current = id.to_owned();
                 of_days = book.days.iter().fold(HashMap::new(), |mut marks, it| {
@@ -131,7 +134,9 @@ impl Store {
                 book.add(date, hour, key, &line.served_model, &counters);
             }
         })?;
-        self.applied = applied;
+        let marks = foreign.iter().map(|(id, tail)| (Arc::clone(id), tail.seq));
+        self.applied = marks.collect();
+        self.foreign = foreign;
         self.cuts = cuts;
         for day in book.days.values_mut() {
             day.through = BTreeMap::new();
@@ -226,17 +231,70 @@ impl Store {
             .add(date, hour, key, &counted.model, &counted.counters);
     }
 
-    /// Removes the journals that everything is compacted from, but for `current`, which grows on. Only after a compaction
-    /// without an error.
+    /// Takes in what other processes have written since: in an upgrade the one before goes on with a journal of its own
+    /// until its last stream has ended. `ours` tells the journals of this process.
+    pub(super) fn follow(&mut self, ours: impl Fn(&str) -> bool) -> Result<(), Refused> {
+        let found = journal::discover(&self.params.dir, &mut self.foreign, ours);
+        found.and(self.read_on())
+    }
+
+    /// The same for the journals that are known.
+    pub(super) fn read_on(&mut self) -> Result<(), Refused> {
+        let (book, calendar) = (&mut self.book, &mut self.calendar);
+        let applied = &mut self.applied;
+        journal::follow(
+            &self.params.dir,
+            &mut self.foreign,
+            |id, line: &Line<'_>| {
+                let date = calendar.date_of(line.time_ms);
+                let counters = line.counters();
+                let key = book.names.intern(&line.key_id);
+                book.add_total(key, &counters);
+                let hour = hour_of(line.time_ms);
+                book.add(date, hour, key, &line.served_model, &counters);
+                match applied.get_mut(id) {
+                    Some(seq) => *seq = line.seq,
+                    None => drop(applied.insert(Arc::from(id), line.seq)),
+                }
+            },
+        )
+    }
+
+    /// Another process may still be writing a journal.
+    pub(super) fn follows(&self) -> bool {
+        !self.foreign.is_empty()
+    }
+
+    /// Removes the journals that everything is compacted from, but for `current`, which grows on, and those that other
+    /// processes still write. Only after a compaction without an error.
     pub(super) fn drop_journals(&mut self, current: Option<&Arc<str>>) -> Result<(), String> {
-        let old = self.applied.keys().filter(|id| Some(*id) != current);
-        if old.clone().next().is_none() {
+        let dir = &self.params.dir;
+        let mut gone: Vec<Arc<str>> = Vec::new();
+        let fail = |error| format!("cannot remove a journal that is done with: {error}");
+        for id in self.applied.keys().filter(|id| Some(*id) != current) {
+            let removed = match self.foreign.get(id) {
+                Some(tail) => journal::remove_read(dir, id, tail),
+                None => journal::remove(dir, id).map(|()| true),
+            };
+            if removed.map_err(fail)? {
+                gone.push(Arc::clone(id));
+            }
+        }
+        // Without a line there is no mark either.
+        for (id, tail) in &self.foreign {
+            if !self.applied.contains_key(id)
+                && journal::remove_read(dir, id, tail).map_err(fail)?
+            {
+                gone.push(Arc::clone(id));
+            }
+        }
+        if gone.is_empty() {
             return Ok(());
         }
-        journal::remove(&self.params.dir, old)
-            .map_err(|error| format!("cannot remove a journal that is done with: {error}"))?;
+        journal::sync_folder(dir).map_err(fail)?;
         // Only now: a mark must outlive its journal.
-        self.applied.retain(|id, _| Some(id) == current);
+        self.applied.retain(|id, _| !gone.contains(id));
+        self.foreign.retain(|id, _| !gone.contains(id));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod property;
 mod thread;
 mod time;
 mod trouble;
+mod upgrade;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
 //! The real binary and its signals: reload under load (here), the ways to stop (`stop`), and what a
-//! new process finds (`again`).
+//! new process finds (`again`), and the hand-over to one (`upgrade`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,8 @@ use crate::support::{eventually, scale};
 mod again;
 mod leak;
 mod stop;
+#[path = "upgrade.rs"]
+mod upgrade;
 
 const MODEL: &str = "claude-sonnet-4-6";
 const OTHER: &str = "gemini-2.5-flash";

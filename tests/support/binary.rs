@@ -46,11 +46,26 @@ impl Luna {
 
     /// Starts `luna serve` on what is in `folder`, with these variables in its environment.
     pub fn again_with(folder: &Path, env: &[(&str, &str)]) -> Self {
+        let mut luna = Self::spawn(folder, &[], env);
+        luna.await_serving();
+        luna
+    }
+
+    /// Starts `luna serve --upgrade` on what is in `folder`, as far as it waits for the sockets.
+    pub fn successor(folder: &Path) -> Self {
+        let mut luna = Self::spawn(folder, &["--upgrade"], &[]);
+        luna.wait_for_line("waiting at ", Duration::from_secs(20));
+        luna
+    }
+
+    /// Starts `luna serve` with these further arguments, and waits for nothing.
+    pub fn spawn(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
         let config: PathBuf = folder.join("luna.toml");
         let mut child = Command::new(path())
             .arg("serve")
             .arg("--config")
             .arg(&config)
+            .args(args)
             .current_dir(folder)
             .env_clear()
             .env("RUST_LOG", "debug,h2=info,rustls=info,hyper=info")
@@ -62,21 +77,24 @@ impl Luna {
             .unwrap();
         let log = collect(child.stderr.take().unwrap());
         let out = collect(child.stdout.take().unwrap());
-        let mut luna = Self {
+        Self {
             child,
             address: String::new(),
             metrics: None,
             log,
             out,
-        };
-        let line = luna.wait_for_line(" serves on http://", Duration::from_secs(20));
+        }
+    }
+
+    /// Waits until it serves, and learns where.
+    pub fn await_serving(&mut self) {
+        let line = self.wait_for_line(" serves on http://", Duration::from_secs(20));
         let (_, rest) = line.split_once(" serves on http://").unwrap();
-        luna.address = rest.split_whitespace().next().unwrap().to_owned();
-        luna.metrics = luna.log().iter().find_map(|line| {
+        self.address = rest.split_whitespace().next().unwrap().to_owned();
+        self.metrics = self.log().iter().find_map(|line| {
             let (_, rest) = line.split_once("metrics on http://")?;
             Some(rest.split('/').next()?.to_owned())
         });
-        luna
     }
 
     /// The generated admin key, from standard output. A thread reads that, so it may take a moment.

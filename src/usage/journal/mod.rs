@@ -9,10 +9,12 @@
 //! - A sequence number is never used twice within a file, so "all lines up to N" names a set that cannot change.
 //! - Before a compaction starts, all lines that it will hold have been written (as long as the disk takes them).
 //! - A file is removed after everything in it is in compacted files, and its marks are dropped after that is durable.
+//! - Who writes a file holds a lock on it: one that is locked by another process is never cut or removed.
 //!
 //! Neighbours: `owner` applies and compacts, `store` replays at start, `trouble` says what the disk refuses.
 
 mod line;
+mod recorder;
 mod replay;
 mod sync;
 mod thread;
@@ -26,9 +28,10 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-pub(super) use replay::{Cut, cut, replay};
+pub(super) use line::Line;
 #[cfg(test)]
-pub(super) use thread::{Flush, Recorder};
+pub(super) use recorder::{Flush, Recorder};
+pub(super) use replay::{Cut, Tails, cut, discover, follow, remove_read, replay};
 pub(super) use thread::{Journal, JournalParams};
 
 /// How far each journal has been taken in: the last sequence number by journal id.
@@ -57,14 +60,16 @@ fn id_of_name(name: &str) -> Option<&str> {
     (!id.is_empty()).then_some(id)
 }
 
-/// Removes journals whose every line is in compacted files; returns when that is durable.
-pub(super) fn remove<'a>(dir: &Path, ids: impl Iterator<Item = &'a Arc<str>>) -> io::Result<()> {
-    for id in ids {
-        match std::fs::remove_file(path(dir, id)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+/// Removes a journal of this process, whose every line is in compacted files.
+pub(super) fn remove(dir: &Path, id: &str) -> io::Result<()> {
+    match std::fs::remove_file(path(dir, id)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// Returns when removals are durable.
+pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
     match File::open(dir).and_then(|folder| folder.sync_all()) {
         // Some network and FUSE file systems cannot sync a folder at all.
         Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => Ok(()),

@@ -123,12 +123,30 @@ impl Writer {
 fn create(path: &Path) -> io::Result<File> {
     let mut how = OpenOptions::new();
     how.write(true).create_new(true).mode(0o600);
-    how.open(path)
+    loop {
+        let file = how.open(path)?;
+        hold(&file);
+        let open = file.metadata()?;
+        match std::fs::metadata(path) {
+            // Between the two steps a successor took it for the empty file of a process that has ended.
+            Ok(found) if (found.dev(), found.ino()) != (open.dev(), open.ino()) => {}
+            Err(error) if gone(&error) => {}
+            Ok(_) | Err(_) => return Ok(file),
+        }
+    }
+}
+
+/// Says to other processes that this journal is being written; the lock ends with the process.
+fn hold(file: &File) {
+    if let Err(error) = file.lock() {
+        log::debug!("a journal cannot be locked: {error}");
+    }
 }
 
 /// Opens a file to go on behind its last whole line.
 fn adopt(path: &Path, len: u64) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
+    hold(&file);
     let from = len.saturating_sub(MAX_LINE);
     let mut end = Vec::new();
     let mut reader = &file;

@@ -110,3 +110,15 @@ async fn a_connection_that_says_nothing_or_half_a_header_is_closed() {
     .await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_limit_of_a_head_is_not_one_of_its_answer() {
+    let world = world("idle_s = 60", "client_header_timeout_s = 0.3").await;
+    let mut body = ask(SECOND, true);
+    // A second and a half, on a connection whose first bytes are the whole request.
+    body["metadata"] = json!({"sim": {"events": 30, "interval_ms": 2_500}});
+    for _ in 0..2 {
+        check::whole_stream(&world.post(&body).await);
+    }
+    world.stop().await;
+}

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use super::*;
 
 /// A stream of about so many seconds, as far as its first delta.
-async fn streaming(site: &Site, seconds: u64) -> (reqwest::Response, String) {
+pub(super) async fn streaming(site: &Site, seconds: u64) -> (reqwest::Response, String) {
     let mut body = ask(MODEL, true);
     body["metadata"] = json!({"sim": {"events": seconds * 10, "interval_ms": 5_000}});
     let mut stream = site.ask(&body).await.unwrap();
@@ -18,7 +18,10 @@ async fn streaming(site: &Site, seconds: u64) -> (reqwest::Response, String) {
 }
 
 /// The rest of a stream; an error when it broke off.
-async fn rest(mut stream: reqwest::Response, mut seen: String) -> Result<String, String> {
+pub(super) async fn rest(
+    mut stream: reqwest::Response,
+    mut seen: String,
+) -> Result<String, String> {
     while let Some(chunk) = stream.chunk().await.map_err(|e| e.to_string())? {
         seen.push_str(std::str::from_utf8(&chunk).unwrap());
     }
@@ -30,7 +33,7 @@ async fn refused(site: &Site) -> bool {
 }
 
 /// What keys.json and the day's file say about the one client key.
-fn on_disk(site: &Site) -> [Value; 2] {
+pub(super) fn on_disk(site: &Site) -> [Value; 2] {
     let keys: Value = serde_json::from_str(&site.read("data/keys.json")).unwrap();
     let found = keys["keys"]
         .as_array()
@@ -61,7 +64,7 @@ fn on_disk(site: &Site) -> [Value; 2] {
 }
 
 /// Both files hold exactly what the upstream has sent.
-fn equals_the_ledger(site: &Site, requests: u64) {
+pub(super) fn equals_the_ledger(site: &Site, requests: u64) {
     let sent = site.sim.handle().totals().models[MODEL].clone();
     assert_eq!(sent.requests, requests);
     for usage in on_disk(site) {
