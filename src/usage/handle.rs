@@ -90,6 +90,7 @@ impl UsageHandle {
         let command = Command::Ask(Box::new(move |store| store.set_prices(prices)));
         // A failed send means that nothing will be asked any more.
         let _ = self.queue.send(command);
+        self.shared.nudge();
     }
 
     /// Brings day files and totals up to date now, as every `compact`. The error is for the operator.
@@ -108,12 +109,14 @@ impl UsageHandle {
     pub fn take_over(&self) {
         // A failed send means that nothing will be written any more.
         let _ = self.queue.send(Command::TakeOver);
+        self.shared.nudge();
     }
 
     async fn have_done(&self, command: impl FnOnce(Done) -> Command) -> Result<(), String> {
         let (done, result) = oneshot::channel();
         let stopped = || QueryError::Stopped.to_string();
         self.queue.send(command(done)).map_err(|_| stopped())?;
+        self.shared.nudge();
         result.await.map_err(|_| stopped())?
     }
 
@@ -153,6 +156,7 @@ impl UsageHandle {
         }
         // A failed send means that the thread has ended already.
         let _ = self.queue.send(Command::Stop);
+        self.shared.nudge();
         let mut panicked = false;
         for thread in threads {
             panicked |= thread.join().is_err();
@@ -184,6 +188,7 @@ impl UsageHandle {
             }
         }));
         self.queue.send(command).map_err(|_| QueryError::Stopped)?;
+        self.shared.nudge();
         result.await.map_err(|_| QueryError::Stopped)
     }
 }

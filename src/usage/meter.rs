@@ -7,7 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 
 use tokio::sync::oneshot;
 
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) compacting: AtomicBool,
     pub(super) troubles: Mutex<Troubles>,
     pub(super) overflow: Mutex<Overflow>,
+    /// The journal's thread, which naps while requests gather: see [`Shared::nudge`].
+    pub(super) journal: OnceLock<Thread>,
     /// The journals that this process writes or has written.
     pub(super) journals: Mutex<BTreeSet<Arc<str>>>,
 }
@@ -100,6 +103,13 @@ impl Shared {
         if !self.compacting.swap(true, Ordering::AcqRel) {
             // A failed send means that the owner has ended.
             let _ = owner.send(Work::Compact(None));
+        }
+    }
+
+    /// Wakes the journal's thread for a command that is no finished request: nobody shall wait for its nap to end.
+    pub(super) fn nudge(&self) {
+        if let Some(thread) = self.journal.get() {
+            thread.unpark();
         }
     }
 

@@ -82,7 +82,8 @@ pub(super) struct Counted {
 
 /// What comes from the journal.
 pub(super) enum Work {
-    Counted(Counted),
+    /// In the order in which they were recorded.
+    Counted(Vec<Counted>),
     Ask(Question),
     /// Every line before it has been written, if the disk took it.
     Compact(Option<Done>),
@@ -202,7 +203,7 @@ impl Owner {
     fn run(mut self) {
         while let Ok(work) = self.work.recv() {
             match work {
-                Work::Counted(counted) => self.count(&counted),
+                Work::Counted(all) => all.iter().for_each(|counted| self.count(counted)),
                 Work::Ask(question) => {
                     if self.ours && self.store.follows() {
                         // What is wrong with it is told at the next compaction.

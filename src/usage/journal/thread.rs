@@ -4,18 +4,21 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::super::calendar::Calendar;
 use super::super::meter::{Command, Overflow, QUEUE_BOUND, Shared};
-use super::super::owner::{Clock, Work};
+use super::super::owner::{Clock, Counted, Work};
 use super::super::trouble::Part;
 use super::recorder::{Flush, Recorder};
 use super::sync::Syncer;
 
 /// Requests taken out of the queue before the clock is looked at again.
 const BATCH: usize = 1024;
+
+/// Requests gather for so long before the thread looks: to wake for each of them cost more than to count it.
+const NAP: Duration = Duration::from_millis(20);
 
 /// A compaction more often than this would be all that the owner does.
 const SHORTEST_BEAT: Duration = Duration::from_millis(50);
@@ -49,6 +52,8 @@ pub(in super::super) struct Journal {
     failing: bool,
     /// The hole for which a compaction has been asked.
     asked_for: u64,
+    /// Counted and not yet told to the owner.
+    counted: Vec<Counted>,
 }
 
 impl Journal {
@@ -89,10 +94,14 @@ impl Journal {
             flushed_at: None,
             failing: false,
             asked_for: 0,
+            counted: Vec::new(),
         })
     }
 
     pub(in super::super) fn run(mut self) {
+        // A second thread for the same queue there never is.
+        let _ = self.shared.journal.set(std::thread::current());
+        let nap = self.nap();
         // What was replayed is compacted at once, and its journals go.
         let mut next_compaction = Instant::now();
         loop {
@@ -100,12 +109,16 @@ impl Journal {
             if !self.recorder.pending.is_empty() {
                 next = next.min(self.due());
             }
-            let wait = next.saturating_duration_since(Instant::now());
-            let go_on = match self.queue.recv_timeout(wait) {
+            let go_on = match self.queue.try_recv() {
                 Ok(command) => self.handle(command) && self.handle_waiting(),
-                Err(RecvTimeoutError::Timeout) => true,
-                Err(RecvTimeoutError::Disconnected) => false,
+                Err(TryRecvError::Empty) => {
+                    let wait = next.saturating_duration_since(Instant::now());
+                    std::thread::park_timeout(wait.min(nap));
+                    true
+                }
+                Err(TryRecvError::Disconnected) => false,
             };
+            self.tell();
             if !go_on {
                 break;
             }
@@ -124,6 +137,7 @@ impl Journal {
             self.handle(command);
         }
         self.take_overflow(true);
+        self.tell();
         self.write();
         // The owner's last compaction makes all of it durable; should that fail, the journal has to be.
         let Self { owner, syncer, .. } = self;
@@ -132,10 +146,24 @@ impl Journal {
         let _ = owner.send(Work::Stop);
     }
 
-    /// When pending lines are to be written: at once after a pause, else a beat after the last write.
+    /// When pending lines are to be written: at once after a pause, else a beat after the last write, less what the oldest of
+    /// them has waited before it was seen.
     fn due(&self) -> Instant {
         self.flushed_at
-            .map_or_else(Instant::now, |at| at + self.flush)
+            .map_or_else(Instant::now, |at| at + (self.flush - self.nap()))
+    }
+
+    fn nap(&self) -> Duration {
+        NAP.min(self.flush / 4)
+    }
+
+    /// Tells the owner what has been counted since the last time.
+    fn tell(&mut self) {
+        if !self.counted.is_empty() {
+            let counted = std::mem::take(&mut self.counted);
+            // The owner only ends before this thread by a panic; `ended` tells of that.
+            let _ = self.owner.send(Work::Counted(counted));
+        }
     }
 
     /// False when it is time to stop.
@@ -157,7 +185,7 @@ impl Journal {
         match command {
             Command::Finished(finished) => {
                 let counted = self.recorder.count(&finished);
-                self.send(Work::Counted(counted));
+                self.counted.push(counted);
             }
             Command::Ask(question) => {
                 self.take_overflow(true);
@@ -185,7 +213,9 @@ impl Journal {
         true
     }
 
-    fn send(&self, work: Work) {
+    /// What was counted before comes first.
+    fn send(&mut self, work: Work) {
+        self.tell();
         // The owner only ends before this thread by a panic; `ended` tells of that.
         let _ = self.owner.send(work);
     }
@@ -199,7 +229,7 @@ impl Journal {
         for ((slot, key, model), sum) in overflow.cells {
             let time_ms = Overflow::time_of(slot);
             let counted = self.recorder.count_sum(time_ms, &key, &model, sum);
-            self.send(Work::Counted(counted));
+            self.counted.push(counted);
         }
     }
 

@@ -21,7 +21,7 @@ fn held(site: &Site) -> (usize, u64) {
 async fn leave(site: &Site, n: usize) {
     let path = ["/v1/messages", "/v1/chat/completions"][n % 2];
     // Longer than any client stays.
-    let body = json!({"model": MODEL, "max_tokens": 100, "stream": n % 3 != 0,
+    let body = json!({"model": MODEL, "max_tokens": 100, "stream": !n.is_multiple_of(3),
         "messages": [{"role": "user", "content": "[[sim {\"events\":500,\"interval_ms\":40}]]"}]})
     .to_string();
     let mut client = TcpStream::connect(&site.luna.address).await.unwrap();
