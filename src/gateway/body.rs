@@ -19,8 +19,9 @@ use crate::wire::scan::{Head, ModelField, ScanError, Scanner, join, json_string}
 /// for each of these many bytes, so that size alone never times out.
 const BYTES_PER_EXTRA_S: u64 = 32 * 1024;
 
-/// What is read of an unwanted body, so that the client gets to read its answer.
-const DRAIN_BYTES: usize = 8 << 20;
+/// What is read of an unwanted body, so that the client gets to read its answer: closing while it still sends would reset
+/// the connection under it. The time is the bound that counts; nothing is kept of what is read.
+const DRAIN_BYTES: usize = 256 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
 /// What all request bodies hold at this moment, against `server.body_memory_bytes`.
