@@ -175,3 +175,6 @@ impl Warnings {
         all.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;
