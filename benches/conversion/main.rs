@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use luna::wire::anthropic::{self, Step};
+use luna::wire::anthropic::{self, Step, StreamFault};
 use luna::wire::convert::{Capabilities, Facts, Target, a2o, o2a};
 use luna::wire::openai;
 use luna::wire::sse::{Event, Splitter};
@@ -127,26 +127,23 @@ fn feed(text: &Bytes, mut judge: impl FnMut(&Event) -> Step, mut pass: impl FnMu
     }
 }
 
+/// Bytes that a relay lets pass.
+fn relay(text: &Bytes, judge: impl FnMut(&Event) -> Step) -> usize {
+    let mut out = 0;
+    feed(text, judge, |event| out += event.raw.len());
+    out
+}
+
 fn relay_anthropic(text: &Bytes) -> usize {
     let mut watch = anthropic::StreamWatch::new();
-    let mut out = 0;
-    feed(
-        text,
-        |event| watch.on_event(event),
-        |event| out += event.raw.len(),
-    );
+    let out = relay(text, |event| watch.on_event(event));
     assert!(watch.finished());
     out
 }
 
 fn relay_openai(text: &Bytes) -> usize {
     let mut watch = openai::StreamWatch::new(false);
-    let mut out = 0;
-    feed(
-        text,
-        |event| watch.on_event(event),
-        |event| out += event.raw.len(),
-    );
+    let out = relay(text, |event| watch.on_event(event));
     assert!(watch.finished());
     out
 }
@@ -159,6 +156,22 @@ fn facts() -> Facts {
     }
 }
 
+/// Bytes that a conversion makes of what may pass.
+fn convert(
+    text: &Bytes,
+    judge: impl FnMut(&Event) -> Step,
+    mut event_to: impl FnMut(&Event, &mut Vec<u8>) -> Result<(), StreamFault>,
+) -> usize {
+    let mut total = 0;
+    let mut out = Vec::new();
+    feed(text, judge, |event| {
+        event_to(event, &mut out).unwrap();
+        total += out.len();
+        out.clear();
+    });
+    total
+}
+
 fn convert_o2a(text: &Bytes) -> usize {
     let back = Arc::new(o2a::Back {
         stream: true,
@@ -166,16 +179,10 @@ fn convert_o2a(text: &Bytes) -> usize {
     });
     let mut stream = o2a::Stream::new(back, facts());
     let mut watch = anthropic::StreamWatch::new();
-    let mut total = 0;
-    let mut out = Vec::new();
-    feed(
+    let total = convert(
         text,
         |event| watch.on_event(event),
-        |event| {
-            stream.event(event, &mut out).unwrap();
-            total += out.len();
-            out.clear();
-        },
+        |event, out| stream.event(event, out),
     );
     assert!(watch.finished());
     total
@@ -188,16 +195,10 @@ fn convert_a2o(text: &Bytes) -> usize {
     });
     let mut stream = a2o::Stream::new(back, facts());
     let mut watch = openai::StreamWatch::new(false);
-    let mut total = 0;
-    let mut out = Vec::new();
-    feed(
+    let total = convert(
         text,
         |event| watch.on_event(event),
-        |event| {
-            stream.event(event, &mut out).unwrap();
-            total += out.len();
-            out.clear();
-        },
+        |event, out| stream.event(event, out),
     );
     assert!(watch.finished());
     total

@@ -39,8 +39,9 @@ pub(super) struct Asked {
 /// The way of an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Lane {
-    /// Anthropic to Anthropic: relayed. The flag says that `message_delta` lacks the input tokens (Antigravity).
-    Anthropic { lean_usage: bool },
+    /// Anthropic to Anthropic: relayed. The flag says that it is Antigravity, two of whose mistakes are mended on the way:
+    /// see `wire::anthropic::delta`.
+    Anthropic { mend: bool },
     /// OpenAI to OpenAI: relayed. The flag says that Luna, not the client, asked for the usage chunk.
     OpenAi { hide_usage: bool },
     /// An OpenAI client, an Anthropic upstream.
@@ -51,7 +52,7 @@ pub(super) enum Lane {
 
 impl Default for Lane {
     fn default() -> Self {
-        Self::Anthropic { lean_usage: false }
+        Self::Anthropic { mend: false }
     }
 }
 
@@ -146,7 +147,7 @@ pub(super) fn asked(
             warnings,
             body,
             lane: Lane::Anthropic {
-                lean_usage: upstream.profile == Profile::Antigravity,
+                mend: upstream.profile == Profile::Antigravity,
             },
         }),
         (ClientFormat::OpenAi, ClientFormat::OpenAi) => {
@@ -307,9 +308,9 @@ impl Converter {
 /// Judges a whole answer; gives it back as the client reads it, and what it tells of itself.
 pub(super) fn whole(lane: &Lane, body: Bytes) -> Result<(Bytes, Answer), AnswerFault> {
     match lane {
-        Lane::Anthropic { lean_usage } => {
+        Lane::Anthropic { mend } => {
             let told = check_message(&body)?;
-            let mended = lean_usage
+            let mended = mend
                 .then(|| anthropic::with_tool_use(&body, told.stop_reason.as_deref()))
                 .flatten();
             Ok((mended.unwrap_or(body), told))

@@ -1,5 +1,7 @@
 //! The end of a request: the last word to the client, the count, the log line.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorSource};
@@ -184,7 +186,7 @@ impl Gateway {
             a.tier,
             a.stream,
             if a.fell_back || reasons.is_empty() { "fallback" } else { "failed" },
-            if reasons.is_empty() { "-".to_owned() } else { reasons.join(",") },
+            if reasons.is_empty() { Cow::Borrowed("-") } else { Cow::Owned(reasons.join(",")) },
             a.tokens.input,
             a.tokens.output,
             a.tokens.cache_read,
@@ -196,7 +198,7 @@ impl Gateway {
                 .and_then(|flight| flight.attempt.as_ref())
                 .map(|attempt| attempt.asked.warnings.as_str())
                 .filter(|warnings| !warnings.is_empty())
-                .map_or_else(|| "-".to_owned(), |warnings| warnings.replace(", ", ",")),
+                .map_or(Cow::Borrowed("-"), |warnings| Cow::Owned(warnings.replace(", ", ","))),
         );
     }
 

@@ -67,11 +67,6 @@ impl Gateway {
             .headers
             .get("x-luna-fallback")
             .is_some_and(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"off"));
-        let first_model = plan
-            .route
-            .tiers
-            .first()
-            .map_or_else(String::new, |tier| tier.model.to_string());
         let control = Arc::new(Control::new(ctx.settings.server.request));
         if ctx.settings.streams.on_disconnect == OnDisconnect::Drain {
             control.set_drains();
@@ -100,12 +95,9 @@ impl Gateway {
             closing: None,
         });
         let mut chosen = self.pick(&mut flight, plan.stream);
-        if chosen.is_ok() {
-            let model = flight
-                .attempt
-                .as_ref()
-                .map_or(first_model, |attempt| attempt.tier.model.to_string());
-            flight.body = TierBody::join(chunks, &plan.model, &model);
+        // A pick that succeeds leaves an attempt.
+        if let Some(attempt) = flight.attempt.as_ref().filter(|_| chosen.is_ok()) {
+            flight.body = TierBody::join(chunks, &plan.model, &attempt.tier.model);
             let asking = Asking::of(ctx);
             chosen = match self.dress(&mut flight, &asking) {
                 Ok(true) => Ok(()),

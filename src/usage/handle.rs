@@ -89,8 +89,7 @@ impl UsageHandle {
     pub fn set_prices(&self, prices: Arc<Prices>) {
         let command = Command::Ask(Box::new(move |store| store.set_prices(prices)));
         // A failed send means that nothing will be asked any more.
-        let _ = self.queue.send(command);
-        self.shared.nudge();
+        let _ = self.send(command);
     }
 
     /// Brings day files and totals up to date now, as every `compact`. The error is for the operator.
@@ -108,15 +107,13 @@ impl UsageHandle {
     /// or when the process they were handed to came to nothing.
     pub fn take_over(&self) {
         // A failed send means that nothing will be written any more.
-        let _ = self.queue.send(Command::TakeOver);
-        self.shared.nudge();
+        let _ = self.send(Command::TakeOver);
     }
 
     async fn have_done(&self, command: impl FnOnce(Done) -> Command) -> Result<(), String> {
         let (done, result) = oneshot::channel();
         let stopped = || QueryError::Stopped.to_string();
-        self.queue.send(command(done)).map_err(|_| stopped())?;
-        self.shared.nudge();
+        self.send(command(done)).map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 
@@ -155,8 +152,7 @@ impl UsageHandle {
             return Ok(());
         }
         // A failed send means that the thread has ended already.
-        let _ = self.queue.send(Command::Stop);
-        self.shared.nudge();
+        let _ = self.send(Command::Stop);
         let mut panicked = false;
         for thread in threads {
             panicked |= thread.join().is_err();
@@ -176,6 +172,13 @@ impl UsageHandle {
         }
     }
 
+    /// Sends a command that somebody waits for, and ends the nap of the thread that takes it.
+    fn send(&self, command: Command) -> Result<(), QueryError> {
+        self.queue.send(command).map_err(|_| QueryError::Stopped)?;
+        self.shared.nudge();
+        Ok(())
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Store) -> T + Send + 'static,
@@ -187,8 +190,7 @@ impl UsageHandle {
                 let _ = answer.send(question(store));
             }
         }));
-        self.queue.send(command).map_err(|_| QueryError::Stopped)?;
-        self.shared.nudge();
+        self.send(command)?;
         result.await.map_err(|_| QueryError::Stopped)
     }
 }

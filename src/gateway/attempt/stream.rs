@@ -18,7 +18,7 @@ pub(super) struct StreamAnswer {
     /// None when the stream is relayed.
     converter: Option<Converter>,
     /// The upstream leaves the input tokens out of `message_delta`.
-    lean_usage: bool,
+    mend: bool,
     held: Vec<Event>,
     held_bytes: usize,
     events: Vec<Event>,
@@ -47,7 +47,7 @@ impl StreamAnswer {
             splitter: Splitter::new(MAX_EVENT),
             watch: Watch::of(lane),
             converter: Converter::of(lane),
-            lean_usage: matches!(lane, Lane::Anthropic { lean_usage: true }),
+            mend: matches!(lane, Lane::Anthropic { mend: true }),
             held: Vec::new(),
             held_bytes: 0,
             events: Vec::with_capacity(4),
@@ -68,15 +68,13 @@ impl StreamAnswer {
     /// The connection is gone: the end that a converted stream can still be given, when the upstream had said why it
     /// stops (contracts/conversion.md, sections 3 and 5).
     pub(super) fn complete(&mut self) -> Option<Bytes> {
-        let converter = self.converter.as_mut()?;
+        let converter = self.converter.as_ref()?;
         let owed = self.watch.stop_reason().is_some() || converter.is_complete();
         if !self.watch.committed() || !owed || self.completed {
             return None;
         }
-        let mut out = Vec::new();
-        converter.finish(&mut out);
         self.completed = true;
-        Some(out.into())
+        self.finish_conversion()
     }
 
     /// The error holds the bytes that still may pass.
@@ -186,7 +184,7 @@ impl StreamAnswer {
             converter.event(event, &mut out.made)?;
             return Ok(false);
         }
-        if self.lean_usage
+        if self.mend
             && let Some(filled) = with_input_tokens(event, &self.watch.usage().tokens)
         {
             out.push(filled);

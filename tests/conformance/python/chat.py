@@ -10,7 +10,8 @@ import sys
 import openai
 import pydantic
 
-from openai_common import KEY, SETTINGS, ask, client, done, message_of, order
+from openai_common import KEY, SETTINGS, ask, client, done, message_of
+from orders import Weather, order
 
 luna = client()
 completions = luna.chat.completions
@@ -196,20 +197,6 @@ def tools(cell):
     assert not message_of(silent).tool_calls and message_of(silent).content, silent
     assert silent.choices[0].finish_reason == "stop", silent
     return {"ids": ids, "names": names}
-
-
-class Place(pydantic.BaseModel):
-    city: str
-    country: str | None
-
-
-class Weather(pydantic.BaseModel):
-    """What the model has to fill in."""
-
-    place: Place
-    degrees: float
-    sunny: bool
-    hours: list[int]
 
 
 class Lookup(pydantic.BaseModel):

@@ -8,9 +8,9 @@ import json
 import sys
 
 import anthropic
-import pydantic
 
 from common import KEY, URL, ask, client, done, text_of
+from orders import Weather, order
 from stream_rules import check_events
 
 STRICT = {"_strict_response_validation": True}
@@ -20,14 +20,6 @@ TOKENS = {"input_tokens": 11, "cache_read_input_tokens": 7, "cache_creation_inpu
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PDF = "JVBERi0xLjQKJSVFT0YK"
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
-
-
-def order(prompt="", /, **shape):
-    """`prompt` with an order to the simulated upstream in it; the values in `raw` are JSON and go in as they are."""
-    raw = shape.pop("raw", {})
-    fields = [f"{json.dumps(name)}:{value}" for name, value in raw.items()]
-    fields += [f"{json.dumps(name)}:{json.dumps(value)}" for name, value in shape.items()]
-    return f"{prompt}[[sim {{{','.join(fields)}}}]]"
 
 
 def content(message):
@@ -158,20 +150,6 @@ def loop(cell):
         text = text_of(runner.until_done())
         assert sorted(ran) == ["Oslo", "Rom"], ran
         assert "said: rain in Oslo" in text and "said: rain in Rom" in text, text
-
-
-class Place(pydantic.BaseModel):
-    city: str
-    country: str | None
-
-
-class Weather(pydantic.BaseModel):
-    """What the model has to fill in."""
-
-    place: Place
-    degrees: float
-    sunny: bool
-    hours: list[int]
 
 
 def structured(cell):

@@ -1,4 +1,4 @@
-"""What the scripts with the `openai` SDK share: a client of the gateway, orders to the simulated upstream, errors as JSON."""
+"""What the scripts with the `openai` SDK share: a client of the gateway, errors as JSON."""
 
 import json
 import os
@@ -18,14 +18,6 @@ SETTINGS = {"base_url": URL + "/v1", "max_retries": 0, "timeout": 30.0, "_strict
 def client(**settings):
     """A client with the tester's key that asks once, whatever comes back."""
     return openai.OpenAI(**{"api_key": KEY, **SETTINGS, **settings})
-
-
-def order(prompt="", /, **shape):
-    """`prompt` with an order to the simulated upstream in it; the values in `raw` are JSON and go in as they are."""
-    raw = shape.pop("raw", {})
-    fields = [f"{json.dumps(name)}:{value}" for name, value in raw.items()]
-    fields += [f"{json.dumps(name)}:{json.dumps(value)}" for name, value in shape.items()]
-    return f"{prompt}[[sim {{{','.join(fields)}}}]]"
 
 
 def ask(text="Hello", model="claude-sonnet-4-6", **fields):
